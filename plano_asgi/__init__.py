@@ -1,0 +1,1 @@
+"""The LLM router that lives inside the web service you already have."""

@@ -1,0 +1,68 @@
+"""What a caller said: messages, and the LLM call that carries them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from plano_asgi.preferences import RoutingPolicy
+
+
+class ApiFormat(StrEnum):
+    """The API whose shape a call has, and in which it is answered."""
+
+    CHAT_COMPLETIONS = "chat_completions"
+    MESSAGES = "messages"
+    RESPONSES = "responses"
+
+
+class Role(StrEnum):
+    """Who a message is from."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation, reduced to what a router reads.
+
+    Attributes:
+        role: Who it is from; a developer message counts as system.
+        text: All text parts, joined by a newline; empty when there are none.
+        tool_calls: Names of the tools that an assistant message calls.
+        has_image: Whether an image is part of the message.
+    """
+
+    role: Role
+    text: str
+    tool_calls: tuple[str, ...] = ()
+    has_image: bool = False
+
+
+Conversation = tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMCall:
+    """One LLM request as we understood it.
+
+    Attributes:
+        api_format: The API whose shape the call has.
+        model: The model the client named, as written; None when it named none.
+        conversation: The messages, oldest first; instructions come first, as system messages.
+        is_stream: Whether the client asked for a stream.
+        inline_policy: The policy the call brought along, or None.
+    """
+
+    api_format: ApiFormat
+    conversation: Conversation
+    model: str | None = None
+    is_stream: bool = False
+    inline_policy: RoutingPolicy | None = None
+
+    @classmethod
+    def from_text(cls, text: str) -> "LLMCall":
+        """Return a chat call with one user message; for consoles, tests and examples."""
+        message = Message(role=Role.USER, text=text)
+        return cls(api_format=ApiFormat.CHAT_COMPLETIONS, conversation=(message,))

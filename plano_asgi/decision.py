@@ -1,0 +1,78 @@
+"""The outcome: what a classifier thinks, and where a call goes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Reason(StrEnum):
+    """Why a call goes where it goes."""
+
+    MATCHED = "matched"
+    NO_MATCH = "no_match"
+    BYPASSED = "bypassed"
+    NOT_APPLICABLE = "not_applicable"
+    FORMAT = "format"
+    CAPABILITY = "capability"
+    ERROR = "error"
+
+
+class Source(StrEnum):
+    """Who said so."""
+
+    CLASSIFIER = "classifier"
+    CACHE = "cache"
+    SESSION = "session"
+    NONE = "none"
+
+
+class PolicySource(StrEnum):
+    """Where the policy in force came from."""
+
+    CONFIG = "config"
+    INLINE = "inline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Calibrated probabilities of one classification; they sum to 1.
+
+    Attributes:
+        routes: Probability in [0, 1] of each route of the policy, in its order.
+        other: Probability in [0, 1] that none of them fits.
+    """
+
+    routes: Mapping[str, float]
+    other: float
+
+    def __post_init__(self) -> None:
+        """Freeze the mapping."""
+        object.__setattr__(self, "routes", MappingProxyType(dict(self.routes)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingDecision:
+    """Where one call goes.
+
+    Attributes:
+        route: The matched route's name, or None.
+        models: Qualified models of the route, the first to be tried first; empty when none matched.
+        would_use: The model a served call would get; None when the client's own choice stands and it made none.
+        reason: Why.
+        source: Who said so.
+        policy: Where the policy in force came from.
+        confidence: Probability in [0, 1] of `route`, or of the best one that missed; None when nothing was classified.
+        scores: What the classifier thinks; None when nothing was classified.
+        latency_ms: Milliseconds from call to decision.
+    """
+
+    route: str | None
+    models: tuple[str, ...]
+    would_use: str | None
+    reason: Reason
+    source: Source
+    policy: PolicySource
+    confidence: float | None = None
+    scores: Scores | None = None
+    latency_ms: float = field(default=0.0, compare=False)

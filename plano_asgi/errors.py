@@ -1,0 +1,142 @@
+"""The one error family. A message says what, where and what to do next; it never holds a key or a prompt.
+
+```text
+PlanoError
+├── ConfigurationError (ValueError)     start-up: every fault of a configuration, at once
+├── MissingExtraError (ImportError)     start-up: an optional package is not installed
+├── ArtifactError                       start-up: a model file on disk
+│   ├── ArtifactNotFoundError (FileNotFoundError)
+│   └── ArtifactIntegrityError (OSError)
+├── CallError                           one call: answered in the caller's own API format
+│   ├── WireFormatError (ValueError)    the call is not what its API allows
+│   ├── PolicyRefusedError              an inline policy that this service does not allow
+│   └── RoutingUnavailableError         `routing.on_error: reject`, and no decision could be had
+└── ClassificationError (RuntimeError)  the classifier has no answer; never reaches a caller as such
+    ├── ClassifierTimeoutError
+    └── ClassifierSaturatedError
+```
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class PlanoError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that is wrong with a configuration.
+
+    Attributes:
+        where: The setting's path, e.g. `model_providers[1].model`.
+        what: What is wrong and what to do about it; never the value.
+        origin: Where the value came from, e.g. `plano.yaml:7` or `PLANO_MODE`; empty for code.
+    """
+
+    where: str
+    what: str
+    origin: str = ""
+
+    def __str__(self) -> str:
+        """Return `origin: where: what`, without the parts that are empty."""
+        return ": ".join(part for part in (self.origin, self.where, self.what) if part)
+
+
+class ConfigurationError(PlanoError, ValueError):
+    """The configuration cannot be used; `faults` lists everything that is wrong with it."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        """Keep the faults in the order they were found."""
+        self.faults = tuple(faults)
+        count = f"{len(self.faults)} fault{'' if len(self.faults) == 1 else 's'}"
+        super().__init__("\n".join([f"{count} in the configuration:", *map(str, self.faults)]))
+
+
+class MissingExtraError(PlanoError, ImportError):
+    """An optional package that the settings ask for is not installed."""
+
+    def __init__(self, extra: str, *, needed_for: str) -> None:
+        """Name the extra and the setting that needs it."""
+        super().__init__(f"{needed_for} needs an extra: pip install 'plano-asgi[{extra}]'")
+
+
+class ArtifactError(PlanoError):
+    """A model file cannot be used."""
+
+
+class ArtifactNotFoundError(ArtifactError, FileNotFoundError):
+    """A model file is not where it should be."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the missing file."""
+        super().__init__(f"{path} does not exist; reinstall plano-asgi or set classifier.model_path")
+
+
+class ArtifactIntegrityError(ArtifactError, OSError):
+    """A model file is not the file that was published."""
+
+    def __init__(self, path: Path, *, problem: str) -> None:
+        """Name the file and what is wrong with it."""
+        super().__init__(f"{path}: {problem}; reinstall plano-asgi or export the model again")
+
+
+class CallError(PlanoError):
+    """A call that is answered with an error, in the caller's own API format.
+
+    Attributes:
+        status: HTTP status for an OpenAI-shaped caller; `wire` maps it for others.
+        code: Stable machine-readable code, e.g. `invalid_json`.
+        param: The field at fault, e.g. `messages[0].role`, or None.
+        is_retryable: Whether the same call may succeed later.
+    """
+
+    is_retryable = False
+
+    def __init__(self, message: str, *, status: int, code: str, param: str | None = None) -> None:
+        """Describe the fault without quoting what the caller sent."""
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.param = param
+
+
+class WireFormatError(CallError, ValueError):
+    """The bytes are not a call that this API allows."""
+
+    def __init__(self, message: str, *, code: str, param: str | None = None, status: int = 400) -> None:
+        """Describe the fault; `status` is 400 unless HTTP has a better word for it."""
+        super().__init__(message, status=status, code=code, param=param)
+
+
+class PolicyRefusedError(CallError):
+    """An inline policy asks for something that this service does not allow."""
+
+    def __init__(self, message: str, *, code: str, param: str) -> None:
+        """Describe the refusal; always 403."""
+        super().__init__(message, status=403, code=code, param=param)
+
+
+class RoutingUnavailableError(CallError):
+    """No decision could be had and `routing.on_error` is `reject`."""
+
+    is_retryable = True
+
+    def __init__(self, message: str) -> None:
+        """Describe the failure; always 503 (529 for an Anthropic caller)."""
+        super().__init__(message, status=503, code="router_unavailable")
+
+
+class ClassificationError(PlanoError, RuntimeError):
+    """The classifier has no answer for a conversation."""
+
+
+class ClassifierTimeoutError(ClassificationError):
+    """The classifier did not answer within `classifier.deadline_ms`."""
+
+
+class ClassifierSaturatedError(ClassificationError):
+    """`classifier.queue` calls are waiting already."""

@@ -1,0 +1,32 @@
+"""Names of the events this package logs, and the logger they go to.
+
+The library never configures logging. Where the host has configured structlog, events go there; otherwise they go to
+the standard logger `plano_asgi`, which is silent until the host gives it a handler.
+"""
+
+import logging
+from typing import Final
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+CALL_ROUTED: Final = "plano.call_routed"
+CALL_REFUSED: Final = "plano.call_refused"
+CLASSIFIER_FAILED: Final = "plano.classifier_failed"
+CLASSIFIER_READY: Final = "plano.classifier_ready"
+CLASSIFIER_SLOW: Final = "plano.classifier_slow"
+SETTINGS_IGNORED: Final = "plano.settings_ignored"
+
+_STANDARD_LOGGER = logging.getLogger("plano_asgi")
+_STANDARD_LOGGER.addHandler(logging.NullHandler())
+
+
+def get_logger() -> FilteringBoundLogger:
+    """Return the host's structlog logger where it has configured one, else the standard logger's."""
+    if structlog.is_configured():
+        return structlog.get_logger("plano_asgi")  # type: ignore[no-any-return]  # structlog types it Any
+    return structlog.wrap_logger(  # type: ignore[no-any-return]  # structlog types it Any
+        _STANDARD_LOGGER,
+        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
