@@ -1,0 +1,1 @@
+"""The embedded router: a sentence encoder and a learned head, shipped in the wheel."""

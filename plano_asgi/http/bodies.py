@@ -1,0 +1,42 @@
+"""Reading a request body off an ASGI connection, within bounds."""
+
+import anyio
+from starlette.types import Receive
+
+from plano_asgi.errors import WireFormatError
+from plano_asgi.intake.encodings import too_large
+
+
+class ClientDisconnectedError(Exception):
+    """The client went away before its body was complete; nobody is left to answer."""
+
+
+async def read_body(receive: Receive, *, limit: int, timeout_s: float) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        WireFormatError: 413 beyond `limit` bytes, 408 after `timeout_s` seconds.
+        ClientDisconnectedError: The client went away.
+    """
+    try:
+        with anyio.fail_after(timeout_s):
+            return await _read(receive, limit)
+    except TimeoutError:
+        message = f"the body did not arrive within {timeout_s:g} seconds; send it faster"
+        raise WireFormatError(message, code="request_timeout", status=408) from None
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnectedError
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise too_large(limit)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)

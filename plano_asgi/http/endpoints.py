@@ -1,0 +1,81 @@
+"""The decision endpoints as an ASGI app: what the router would do, with no model called."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import anyio.to_thread
+from starlette.types import Receive, Scope, Send
+
+from plano_asgi.conversation import ApiFormat
+from plano_asgi.errors import CallError
+from plano_asgi.events import CALL_REFUSED, get_logger
+from plano_asgi.http.bodies import ClientDisconnectedError, read_body
+from plano_asgi.intake import Answer, Headers, RoutingRequest, check_head, decision_answer, error_answer
+from plano_asgi.intake.routing_requests import read_routing_request
+from plano_asgi.router import Router
+
+LARGE_BODY_BYTES: Final = 65_536  # below, reading takes less time than handing over to a thread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionEndpoint:
+    """Decides the calls of one API format.
+
+    Attributes:
+        router: What decides.
+        api_format: The format of bodies and errors.
+        body_bytes: Most bytes of a body, as sent and decoded.
+        body_timeout_s: Most seconds that a body may take to arrive.
+        bypass_allowed: Whether `x-plano-routing: off` is obeyed.
+    """
+
+    router: Router
+    api_format: ApiFormat
+    body_bytes: int
+    body_timeout_s: float
+    bypass_allowed: bool = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request with a decision, or with an error in the caller's API format."""
+        headers = Headers.from_raw(scope["headers"])
+        request_id = headers.request_id()
+        try:
+            answer = await self._decide(scope["method"], headers, receive, request_id)
+        except CallError as error:
+            get_logger().info(CALL_REFUSED, api_format=self.api_format.value, status=error.status, code=error.code)
+            answer = error_answer(error, api_format=self.api_format, request_id=request_id)
+        except ClientDisconnectedError:
+            return
+        await _send(answer, send)
+
+    async def _decide(self, method: str, headers: Headers, receive: Receive, request_id: str) -> Answer:
+        check_head(method, headers, body_bytes=self.body_bytes)
+        body = await read_body(receive, limit=self.body_bytes, timeout_s=self.body_timeout_s)
+        request = await self._read(headers, body)
+        decision = await self.router.aroute(request.call, bypass=request.bypass)
+        return decision_answer(
+            decision,
+            api_format=self.api_format,
+            classifier=self.router.classifier.kind,
+            trace_id=headers.trace_id(),
+            request_id=request_id,
+        )
+
+    async def _read(self, headers: Headers, body: bytes) -> RoutingRequest:
+        read = partial(
+            read_routing_request,
+            self.api_format,
+            headers,
+            body,
+            body_bytes=self.body_bytes,
+            bypass_allowed=self.bypass_allowed,
+        )
+        is_small = len(body) < LARGE_BODY_BYTES and not headers.get("content-encoding")
+        return read() if is_small else await anyio.to_thread.run_sync(read)
+
+
+async def _send(answer: Answer, send: Send) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -1,0 +1,17 @@
+"""Reading HTTP requests and writing their answers without any IO, for every framework alike."""
+
+from plano_asgi.intake.answers import Answer, decision_answer, error_answer
+from plano_asgi.intake.encodings import decode_body
+from plano_asgi.intake.headers import Headers
+from plano_asgi.intake.routing_requests import RoutingRequest, check_head, read_routing_request
+
+__all__ = [
+    "Answer",
+    "Headers",
+    "RoutingRequest",
+    "check_head",
+    "decision_answer",
+    "decode_body",
+    "error_answer",
+    "read_routing_request",
+]

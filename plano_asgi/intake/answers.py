@@ -1,0 +1,70 @@
+"""Answers of the decision endpoints, as status, headers and bytes."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from plano_asgi.conversation import ApiFormat
+from plano_asgi.decision import RoutingDecision
+from plano_asgi.errors import CallError
+from plano_asgi.intake.encodings import ACCEPTED
+from plano_asgi.preferences import NO_ROUTE_NAME
+from plano_asgi.wire import error_body, error_status
+
+NO_MODEL: Final = "none"
+RETRY_AFTER_S: Final = 1
+_REQUEST_ID_HEADERS: Final = {ApiFormat.MESSAGES: "request-id"}
+_EXTRA_HEADERS: Final = {405: ("allow", "POST"), 413: ("connection", "close"), 415: ("accept-encoding", ACCEPTED)}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP response; header names are lower case."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+def decision_answer(
+    decision: RoutingDecision, *, api_format: ApiFormat, classifier: str, trace_id: str, request_id: str
+) -> Answer:
+    """Return a decision as the JSON that decision endpoints give; models are always qualified there."""
+    scores = decision.scores
+    models = list(decision.models) or [NO_MODEL]
+    body = {
+        "model": models[0],
+        "route": decision.route,
+        "models": models,
+        "would_use": decision.would_use,
+        "confidence": None if decision.confidence is None else round(decision.confidence, 4),
+        "reason": decision.reason,
+        "source": decision.source,
+        "policy": decision.policy,
+        "scores": {name: round(score, 4) for name, score in scores.routes.items()}
+        | {NO_ROUTE_NAME: round(scores.other, 4)}
+        if scores
+        else {},
+        "classifier": classifier,
+        "latency_ms": round(decision.latency_ms, 2),
+        "trace_id": trace_id,
+    }
+    return _json(200, orjson.dumps(body), _request_id_header(api_format, request_id))
+
+
+def error_answer(error: CallError, *, api_format: ApiFormat, request_id: str) -> Answer:
+    """Return an error in the shape of the caller's API, with what the SDKs need to know about trying again."""
+    again = ("retry-after", str(RETRY_AFTER_S)) if error.is_retryable else ("x-should-retry", "false")
+    extra = _EXTRA_HEADERS.get(error.status)
+    headers = (_request_id_header(api_format, request_id), again, *([extra] if extra else []))
+    return _json(error_status(error, api_format), error_body(error, api_format, request_id=request_id), *headers)
+
+
+def _request_id_header(api_format: ApiFormat, request_id: str) -> tuple[str, str]:
+    return (_REQUEST_ID_HEADERS.get(api_format, "x-request-id"), request_id)
+
+
+def _json(status: int, body: bytes, *headers: tuple[str, str]) -> Answer:
+    fixed = (("content-type", "application/json"), ("content-length", str(len(body))))
+    return Answer(status, (*fixed, *headers), body)

@@ -1,0 +1,63 @@
+"""What request headers say to a router."""
+
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Self
+
+BYPASS_HEADER: Final = "x-plano-routing"
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_JSON_TYPE: Final = re.compile(r"application/(?:[\w.+-]+\+)?json", re.IGNORECASE)
+_CHARSET: Final = re.compile(r"charset\s*=\s*\"?([\w-]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """Request headers by lower-case name; repeated ones are joined by a comma, as RFC 9110 section 5.3 allows."""
+
+    values: Mapping[str, str]
+
+    @classmethod
+    def from_raw(cls, raw: Iterable[tuple[bytes, bytes]]) -> Self:
+        """Return the headers of an ASGI scope or the like."""
+        values: dict[str, str] = {}
+        for name_bytes, value_bytes in raw:
+            name, value = name_bytes.decode("latin-1").lower(), value_bytes.decode("latin-1").strip()
+            values[name] = f"{values[name]}, {value}" if name in values else value
+        return cls(MappingProxyType(values))
+
+    def get(self, name: str) -> str:
+        """Return a header's value, empty where it is missing."""
+        return self.values.get(name, "")
+
+    @property
+    def content_length(self) -> int | None:
+        """The announced length in bytes; None where there is none that can be read."""
+        text = self.get("content-length")
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None  # noqa: PLR2004 - fits 64 bits
+
+    @property
+    def has_json_content(self) -> bool:
+        """Whether the body is declared to be JSON, in UTF-8 or in no particular charset."""
+        kind, _, parameters = self.get("content-type").partition(";")
+        charset = _CHARSET.search(parameters)
+        return bool(_JSON_TYPE.fullmatch(kind.strip())) and (charset is None or charset[1].lower() in {"utf-8", "utf8"})
+
+    @property
+    def asks_for_bypass(self) -> bool:
+        """Whether the client asks that this one call is not routed."""
+        return self.get(BYPASS_HEADER).lower() == "off"
+
+    def request_id(self) -> str:
+        """Return the client's request id where it is harmless, else a new one."""
+        given = self.get("x-request-id")
+        return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+
+    def trace_id(self) -> str:
+        """Return 32 hex digits: of a valid `traceparent` (W3C Trace Context, section 3.2), else new ones."""
+        parent = _TRACEPARENT.fullmatch(self.get("traceparent"))
+        return parent[1] if parent else secrets.token_hex(16)

@@ -1,0 +1,55 @@
+"""Requests to the decision endpoints: `POST /routing/v1/...`."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from plano_asgi.conversation import ApiFormat, LLMCall
+from plano_asgi.errors import WireFormatError
+from plano_asgi.intake.encodings import decode_body, too_large
+from plano_asgi.intake.headers import Headers
+from plano_asgi.wire import FORMATS, read_call, read_document
+
+ROUTING_PREFIX: Final = "/routing"
+ENDPOINTS: Final = {ROUTING_PREFIX + wire.path: api_format for api_format, wire in FORMATS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingRequest:
+    """A call to decide on, and how the client asks for it."""
+
+    call: LLMCall
+    bypass: bool
+
+
+def endpoint_format(path: str) -> ApiFormat | None:
+    """Return the API format of the decision endpoint at a path, or None where there is none."""
+    return ENDPOINTS.get(path)
+
+
+def check_head(method: str, headers: Headers, *, body_bytes: int) -> None:
+    """Guarantee that a request is worth reading the body of.
+
+    Raises:
+        WireFormatError: 405, 415 or 413.
+    """
+    if method != "POST":
+        raise WireFormatError("this endpoint takes POST only", code="method_not_allowed", status=405)
+    if not headers.has_json_content:
+        raise WireFormatError(
+            "send the body as content-type application/json in UTF-8", code="unsupported_media_type", status=415
+        )
+    if (headers.content_length or 0) > body_bytes:
+        raise too_large(body_bytes)
+
+
+def read_routing_request(
+    api_format: ApiFormat, headers: Headers, body: bytes, *, body_bytes: int, bypass_allowed: bool
+) -> RoutingRequest:
+    """Return the call that a request makes.
+
+    Raises:
+        WireFormatError: The body is not a call of this API.
+    """
+    data = decode_body(body, headers.get("content-encoding"), limit=body_bytes)
+    call = read_call(read_document(data), api_format)
+    return RoutingRequest(call=call, bypass=bypass_allowed and headers.asks_for_bypass)

@@ -1,0 +1,208 @@
+"""`Router`: policy, cache, classification within a deadline, decision, one event."""
+
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from time import perf_counter
+from typing import Final
+
+from plano_asgi.classify import Classifier
+from plano_asgi.conversation import Conversation, LLMCall, Message, Role
+from plano_asgi.decision import PolicySource, Reason, RoutingDecision, Scores, Source
+from plano_asgi.errors import ClassificationError, RoutingUnavailableError
+from plano_asgi.events import CALL_ROUTED, CLASSIFIER_FAILED, CLASSIFIER_READY, CLASSIFIER_SLOW, get_logger
+from plano_asgi.policy import Rules, check_inline, decide, undecided
+from plano_asgi.preferences import RoutingPolicy
+from plano_asgi.providers import ModelCatalog
+from plano_asgi.router.classifications import Classifications
+from plano_asgi.router.keys import classification_key
+from plano_asgi.router.waiting import wait_async, wait_blocking
+from plano_asgi.stores import Store
+
+WARM_UP_TEXT: Final = "Which of these routes would take a call such as this one, if any of them does?"
+
+
+class OnError(StrEnum):
+    """What becomes of a call that cannot be classified."""
+
+    DEFAULT = "default"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A call whose classification is on its way."""
+
+    call: LLMCall
+    policy: RoutingPolicy
+    policy_source: PolicySource
+    scores: Future[Scores]
+
+
+class Router:
+    """Decides where calls go. Thread-safe; `route` and `aroute` decide alike.
+
+    Memory is bounded by the cache it is given and by `queue`; a decision takes `deadline_ms` at the most.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is one seam, named at the one place that assembles them
+        self,
+        *,
+        classifier: Classifier,
+        policy: RoutingPolicy,
+        catalog: ModelCatalog,
+        rules: Rules,
+        cache: Store[bytes, Scores],
+        on_error: OnError = OnError.DEFAULT,
+        allow_inline: bool = True,
+        deadline_ms: float,
+        workers: int = 1,
+        queue: int = 256,
+    ) -> None:
+        """Put the parts together; nothing is loaded before `start` or the first call."""
+        self.classifier = classifier
+        self.policy = policy
+        self.catalog = catalog
+        self.rules = rules
+        self.deadline_ms = deadline_ms
+        self._cache = cache
+        self._on_error = on_error
+        self._allow_inline = allow_inline
+        self._classifications = Classifications(workers=workers, queue=queue)
+        self._is_ready = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the model is loaded and warm."""
+        return self._is_ready
+
+    def start(self) -> float:
+        """Load the model, prepare the configured policy, and return the milliseconds of one timed classification.
+
+        Raises:
+            ArtifactError: A model file is missing or not the published one.
+            ClassificationError: The classifier cannot answer.
+        """
+        self.classifier.prepare(self.policy)
+        conversation = (Message(role=Role.USER, text=WARM_UP_TEXT),)
+        started = perf_counter()
+        if self.policy.preferences:
+            self.classifier.classify(conversation, self.policy)
+        elapsed_ms = _milliseconds_since(started)
+        self._is_ready = True
+        report = {
+            "classifier": self.classifier.kind,
+            "classify_ms": round(elapsed_ms, 1),
+            "deadline_ms": self.deadline_ms,
+        }
+        get_logger().info(CLASSIFIER_READY, **report)
+        if elapsed_ms > self.deadline_ms / 2:
+            get_logger().warning(
+                CLASSIFIER_SLOW, advice="raise classifier.deadline_ms or use a faster device", **report
+            )
+        return elapsed_ms
+
+    def close(self) -> None:
+        """Drop the calls that wait for a classification; later calls are decided by `on_error`."""
+        self._classifications.close()
+
+    def route(self, call: LLMCall, *, bypass: bool = False) -> RoutingDecision:
+        """Return where the call goes; blocks while it is classified.
+
+        Args:
+            call: The call.
+            bypass: Whether the caller asked not to be routed.
+
+        Raises:
+            PolicyRefusedError: The call's inline policy is not allowed here.
+            RoutingUnavailableError: `on_error` is `reject`, and the classifier has no answer.
+        """
+        started = perf_counter()
+        begun = self._begin(call, bypass=bypass)
+        if isinstance(begun, _Pending):
+            begun = self._conclude(begun, wait_blocking(begun.scores, self.deadline_ms / 1000))
+        return _reported(begun, call, started, self.classifier.kind)
+
+    async def aroute(self, call: LLMCall, *, bypass: bool = False) -> RoutingDecision:
+        """Return where the call goes, without blocking the event loop; the same as `route` in everything else."""
+        started = perf_counter()
+        begun = self._begin(call, bypass=bypass)
+        if isinstance(begun, _Pending):
+            begun = self._conclude(begun, await wait_async(begun.scores, self.deadline_ms / 1000))
+        return _reported(begun, call, started, self.classifier.kind)
+
+    def _begin(self, call: LLMCall, *, bypass: bool) -> RoutingDecision | _Pending:
+        """Return the decision where it can be had at once, else start the classification that it needs."""
+        policy, policy_source = self.policy, PolicySource.CONFIG
+        if call.inline_policy is not None:
+            check_inline(call.inline_policy, self.catalog, allowed=self._allow_inline)
+            policy, policy_source = call.inline_policy, PolicySource.INLINE
+        undecided_for = partial(undecided, call, rules=self.rules, policy_source=policy_source)
+        if bypass:
+            return undecided_for(reason=Reason.BYPASSED)
+        if not self.rules.apply_to(call):
+            return undecided_for(reason=Reason.NOT_APPLICABLE)
+        if not policy.preferences or not _has_user_text(call.conversation):
+            return undecided_for(reason=Reason.NO_MATCH)
+        key = classification_key(call.conversation, policy, revision=self.classifier.revision)
+        if scores := self._cache.get(key):
+            return decide(call, policy, scores, rules=self.rules, source=Source.CACHE, policy_source=policy_source)
+        try:
+            future = self._classifications.submit(
+                key, partial(self._classify, key, call.conversation, policy), deadline_s=self.deadline_ms / 1000
+            )
+        except ClassificationError as error:
+            return self._failed(call, policy_source, error)
+        return _Pending(call, policy, policy_source, future)
+
+    def _classify(self, key: bytes, conversation: Conversation, policy: RoutingPolicy) -> Scores:
+        scores = self.classifier.classify(conversation, policy)
+        self._cache.put(key, scores)
+        return scores
+
+    def _conclude(self, pending: _Pending, outcome: Scores | ClassificationError) -> RoutingDecision:
+        if isinstance(outcome, ClassificationError):
+            return self._failed(pending.call, pending.policy_source, outcome)
+        return decide(
+            pending.call,
+            pending.policy,
+            outcome,
+            rules=self.rules,
+            source=Source.CLASSIFIER,
+            policy_source=pending.policy_source,
+        )
+
+    def _failed(self, call: LLMCall, policy_source: PolicySource, error: ClassificationError) -> RoutingDecision:
+        get_logger().warning(
+            CLASSIFIER_FAILED, error=type(error).__name__, detail=str(error), on_error=self._on_error.value
+        )
+        if self._on_error is OnError.REJECT:
+            raise RoutingUnavailableError("the router has no decision for this call now; try again shortly") from error
+        return undecided(call, rules=self.rules, reason=Reason.ERROR, policy_source=policy_source)
+
+
+def _has_user_text(conversation: Conversation) -> bool:
+    return any(message.role is Role.USER and message.text.strip() for message in conversation)
+
+
+def _reported(decision: RoutingDecision, call: LLMCall, started: float, classifier: str) -> RoutingDecision:
+    """Return the decision with its latency, having logged the one line that tells of it."""
+    decision = replace(decision, latency_ms=_milliseconds_since(started))
+    get_logger().info(
+        CALL_ROUTED,
+        api_format=call.api_format.value,
+        route=decision.route,
+        model=decision.would_use,
+        reason=decision.reason.value,
+        source=decision.source.value,
+        policy=decision.policy.value,
+        confidence=None if decision.confidence is None else round(decision.confidence, 3),
+        classifier=classifier,
+        latency_ms=round(decision.latency_ms, 1),
+    )
+    return decision
+
+
+def _milliseconds_since(started: float) -> float:
+    return (perf_counter() - started) * 1000
