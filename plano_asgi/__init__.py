@@ -1,1 +1,72 @@
-"""The LLM router that lives inside the web service you already have."""
+"""The LLM router that lives inside the web service you already have.
+
+```python
+import plano_asgi
+
+router = plano_asgi.load_router("plano.yaml")
+decision = router.route(plano_asgi.LLMCall.from_text("Write a SQL query for last week's orders"))
+print(decision.route, decision.would_use, decision.confidence)
+```
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from plano_asgi.assembly import build_router, load_router
+    from plano_asgi.classify import Classifier
+    from plano_asgi.conversation import ApiFormat, LLMCall, Message, Role
+    from plano_asgi.decision import PolicySource, Reason, RoutingDecision, Scores, Source
+    from plano_asgi.errors import CallError, ConfigurationError, PlanoError
+    from plano_asgi.preferences import RoutingPolicy, RoutingPreference
+    from plano_asgi.router import Router
+    from plano_asgi.settings import Settings, load_settings
+
+__all__ = [
+    "ApiFormat",
+    "CallError",
+    "Classifier",
+    "ConfigurationError",
+    "LLMCall",
+    "Message",
+    "PlanoError",
+    "PolicySource",
+    "Reason",
+    "Role",
+    "Router",
+    "RoutingDecision",
+    "RoutingPolicy",
+    "RoutingPreference",
+    "Scores",
+    "Settings",
+    "Source",
+    "build_router",
+    "load_router",
+    "load_settings",
+]
+
+_HOMES: Final = {
+    "assembly": ("build_router", "load_router"),
+    "classify": ("Classifier",),
+    "conversation": ("ApiFormat", "LLMCall", "Message", "Role"),
+    "decision": ("PolicySource", "Reason", "RoutingDecision", "Scores", "Source"),
+    "errors": ("CallError", "ConfigurationError", "PlanoError"),
+    "preferences": ("RoutingPolicy", "RoutingPreference"),
+    "router": ("Router",),
+    "settings": ("Settings", "load_settings"),
+}
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Return a public name, importing its room when it is first asked for."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

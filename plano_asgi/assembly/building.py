@@ -1,0 +1,94 @@
+"""Settings to live objects."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from plano_asgi.assembly.cores import usable_cores
+from plano_asgi.classify import Classifier
+from plano_asgi.decision import Scores
+from plano_asgi.errors import ConfigurationError, Fault
+from plano_asgi.policy import Rules
+from plano_asgi.router import OnError, Router
+from plano_asgi.settings import Settings, load_settings
+from plano_asgi.stores import MemoryStore
+
+
+def load_router(path: str | Path | None = None) -> Router:
+    """Return a started router for a configuration file, or for the environment alone.
+
+    Args:
+        path: The file; without it `PLANO_CONFIG_FILE`, or `plano.yaml` in the working directory if there is one.
+
+    Raises:
+        ConfigurationError: The configuration cannot be used; every fault is named.
+        MissingExtraError: It asks for an extra that is not installed.
+        ArtifactError: A model file is missing or not the published one.
+    """
+    router = build_router(load_settings(Path(path) if path is not None else None))
+    router.start()
+    return router
+
+
+def build_router(settings: Settings, *, classifier: Classifier | None = None) -> Router:
+    """Return a router that is not started yet.
+
+    Args:
+        settings: What to build.
+        classifier: Stands in for the one that the settings name.
+
+    Raises:
+        ConfigurationError: The settings name a classifier that this version does not have.
+        ArtifactError: A model file is missing.
+    """
+    classifier = classifier or build_classifier(settings)
+    routing = settings.routing
+    threshold = classifier.threshold if routing.threshold is None else routing.threshold
+    cache: MemoryStore[bytes, Scores] = MemoryStore(size=settings.cache.size, ttl_s=settings.cache.ttl_s)
+    return Router(
+        classifier=classifier,
+        policy=settings.policy,
+        catalog=settings.catalog,
+        rules=Rules(
+            threshold=threshold,
+            default_model=settings.catalog.default_model,
+            unmatched=routing.unmatched,
+            applies_to=tuple(routing.applies_to),
+        ),
+        cache=cache,
+        on_error=OnError(routing.on_error),
+        allow_inline=routing.inline == "allow",
+        deadline_ms=settings.classifier.deadline_ms or classifier.deadline_ms,
+        workers=_threads(settings),
+        queue=settings.classifier.queue,
+    )
+
+
+def build_classifier(settings: Settings) -> Classifier:
+    """Return the classifier that the settings name; raises as `build_router` does."""
+    build = _CLASSIFIERS.get(settings.classifier.kind)
+    if build is None:
+        raise ConfigurationError(
+            [
+                Fault(
+                    where="classifier.kind",
+                    what=f"{settings.classifier.kind} is not part of this version; use {', '.join(_CLASSIFIERS)}",
+                )
+            ]
+        )
+    return build(settings)
+
+
+def _embedded(settings: Settings) -> Classifier:
+    from plano_asgi.classify.embedded import EmbeddedClassifier  # noqa: PLC0415 - only where the settings ask for it
+
+    path = settings.classifier.model_path
+    return EmbeddedClassifier(path) if path else EmbeddedClassifier()
+
+
+def _threads(settings: Settings) -> int:
+    return settings.classifier.threads or usable_cores()
+
+
+_CLASSIFIERS: Final[Mapping[str, Callable[[Settings], Classifier]]] = MappingProxyType({"embedded": _embedded})

@@ -1,0 +1,23 @@
+"""The command `plano-asgi`.
+
+Data goes to stdout, talk to stderr; exit 0 good, 1 the check failed, 2 usage or configuration.
+"""
+
+import sys
+
+from plano_asgi.cli.commands import app
+from plano_asgi.errors import ConfigurationError, PlanoError
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command and exit."""
+    try:
+        app(prog_name="plano-asgi")
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
+    except PlanoError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None

@@ -1,0 +1,88 @@
+"""The subcommands and their options; each hands over to a module of this room."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from plano_asgi.settings import Settings, load_settings
+
+app: Final = typer.Typer(
+    help="Route LLM calls by plain-English preferences, inside your own service.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="YAML file; else PLANO_CONFIG_FILE, else plano.yaml here, else the environment alone."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
+
+
+def _load(config: Path | None) -> Settings:
+    settings = load_settings(config)
+    for warning in settings.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    return settings
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 12_000,
+) -> None:
+    """Serve the decision endpoints and health over HTTP."""
+    from plano_asgi.cli.serving import run_server  # noqa: PLC0415 - brings uvicorn along
+
+    run_server(_load(config), host=host, port=port)
+
+
+@app.command()
+def route(
+    text: Annotated[str, typer.Argument(help="What the user says; - reads it from stdin.")],
+    config: ConfigOption = None,
+    *,
+    explain: Annotated[bool, typer.Option("--explain", help="A table for people instead of JSON.")] = False,
+) -> None:
+    """Decide where one message would go."""
+    from plano_asgi.cli.routing import print_decision  # noqa: PLC0415 - brings the router along
+
+    print_decision(_load(config), sys.stdin.read() if text == "-" else text, explain=explain)
+
+
+@app.command()
+def validate(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
+    """Check a configuration and report every fault; exit 2 if there is one."""
+    from plano_asgi.cli.validating import print_validation  # noqa: PLC0415 - keeps the other commands quick
+
+    print_validation(config, as_json=as_json)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write.")] = Path("plano.yaml"),
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a commented starting configuration."""
+    from plano_asgi.settings import STARTING_FILE  # noqa: PLC0415 - needed here only
+
+    if path.exists() and not force:
+        raise typer.BadParameter(f"{path} exists; choose another path or add --force", param_hint="PATH")
+    path.write_text(STARTING_FILE, encoding="utf-8")
+    typer.echo(f"wrote {path}; try: plano-asgi route -c {path} --explain 'Write a haiku about the sea'", err=True)
+
+
+@app.command()
+def doctor(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
+    """Check what is installed, the model's files and a timed decision; exit 1 if something is wrong."""
+    from plano_asgi.cli.examining import print_examination  # noqa: PLC0415 - brings the router along
+
+    if not print_examination(config, as_json=as_json):
+        raise typer.Exit(1)

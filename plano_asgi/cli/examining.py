@@ -1,0 +1,94 @@
+"""`plano-asgi doctor`: what is installed, where the model is, and a timed decision."""
+
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from plano_asgi.assembly import build_classifier, build_router
+from plano_asgi.assembly.cores import usable_cores
+from plano_asgi.errors import PlanoError
+from plano_asgi.settings import STARTING_FILE, Settings, load_settings
+
+PACKAGES: Final = ("onnxruntime", "onnxruntime-gpu", "tokenizers", "starlette", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing the doctor looked at; `ok` is None where it is neither good nor bad."""
+
+    subject: str
+    finding: str
+    ok: bool | None = None
+
+
+def print_examination(config: Path | None, *, as_json: bool) -> bool:
+    """Print what was found; return whether nothing is wrong."""
+    findings = list(_examine(config))
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(finding) for finding in findings]) + "\n")
+    else:
+        table = Table("", "what", "found")
+        for finding in findings:
+            mark = {True: "[green]ok[/green]", False: "[red]wrong[/red]", None: ""}[finding.ok]
+            table.add_row(mark, finding.subject, escape(finding.finding))
+        Console().print(table)
+    return all(finding.ok is not False for finding in findings)
+
+
+def _examine(config: Path | None) -> Iterator[Finding]:
+    yield Finding("python", f"{platform.python_version()} on {platform.machine()}, {usable_cores()} usable cores")
+    yield Finding("plano-asgi", version("plano-asgi"))
+    yield from (Finding(package, _installed(package)) for package in PACKAGES)
+    try:
+        settings = load_settings(config)
+        yield Finding("configuration", f"{len(settings.policy.preferences)} routes", ok=True)
+    except PlanoError as error:
+        yield Finding("configuration", f"{error}\n(examining the rest with a starting configuration)", ok=False)
+        settings = _starting_settings()
+    yield _attempt("device", lambda: _device(settings))
+    yield _attempt("model files", lambda: f"revision {build_classifier(settings).revision}")
+    yield _attempt("timed decision", lambda: _timed(settings))
+
+
+def _attempt(subject: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject, look(), ok=True)
+    except PlanoError as error:
+        return Finding(subject, str(error), ok=False)
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _starting_settings() -> Settings:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "plano.yaml"
+        path.write_text(STARTING_FILE, encoding="utf-8")
+        return load_settings(path, environ={})
+
+
+def _device(settings: Settings) -> str:
+    return f"cpu (classifier.device: {settings.classifier.device})"
+
+
+def _timed(settings: Settings) -> str:
+    router = build_router(settings)
+    try:
+        elapsed_ms = router.start()
+    finally:
+        router.close()
+    return f"{elapsed_ms:.1f} ms of {router.deadline_ms:.0f} ms allowed"

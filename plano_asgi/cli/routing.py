@@ -1,0 +1,76 @@
+"""`plano-asgi route`: one decision, as JSON or as a table that says why."""
+
+import sys
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from plano_asgi.assembly import build_router
+from plano_asgi.conversation import ApiFormat, LLMCall
+from plano_asgi.decision import Reason, RoutingDecision
+from plano_asgi.intake import Headers, decision_answer
+from plano_asgi.preferences import NO_ROUTE_NAME
+from plano_asgi.router import Router
+from plano_asgi.settings import Settings
+
+BAR_WIDTH: Final = 24
+
+
+def print_decision(settings: Settings, text: str, *, explain: bool) -> None:
+    """Print the decision on a message, as the decision endpoints give it or, with `explain`, for people."""
+    router = build_router(settings)
+    router.start()
+    decision = router.route(LLMCall.from_text(text))
+    router.close()
+    if explain:
+        _explain(decision, router)
+        return
+    headers = Headers({})
+    answer = decision_answer(
+        decision,
+        api_format=ApiFormat.CHAT_COMPLETIONS,
+        classifier=router.classifier.kind,
+        trace_id=headers.trace_id(),
+        request_id=headers.request_id(),
+    )
+    sys.stdout.write(answer.body.decode() + "\n")
+
+
+def _explain(decision: RoutingDecision, router: Router) -> None:
+    console = Console()
+    if decision.scores is not None:
+        table = Table("route", "probability", "", "description", "models")
+        for preference in router.policy.preferences:
+            chance = decision.scores.routes[preference.name]
+            style = "bold green" if preference.name == decision.route else ""
+            cells = (
+                preference.name,
+                f"{chance:.3f}",
+                _bar(chance),
+                preference.description,
+                ", ".join(preference.models),
+            )
+            table.add_row(*map(escape, cells), style=style)
+        other = decision.scores.other
+        table.add_row(NO_ROUTE_NAME, f"{other:.3f}", _bar(other), "none of these", "", style="dim")
+        console.print(table)
+    console.print(f"{_why(decision, router)}\nwould use: [bold]{escape(decision.would_use or 'none')}[/bold]")
+    console.print(f"[dim]{router.classifier.kind}, {decision.latency_ms:.1f} ms[/dim]")
+
+
+def _why(decision: RoutingDecision, router: Router) -> str:
+    threshold = f"the threshold of {router.rules.threshold:.2f}"
+    if decision.reason is Reason.MATCHED:
+        return f"{escape(str(decision.route))}: {decision.confidence:.2f} reaches {threshold}"
+    if decision.confidence is not None:
+        return f"no match: the best route has {decision.confidence:.2f}, below {threshold}"
+    return {
+        Reason.NO_MATCH: "no match: there is nothing to classify, or no route to choose",
+        Reason.ERROR: "the classifier failed; see its log line, or run plano-asgi doctor",
+    }.get(decision.reason, decision.reason.value)
+
+
+def _bar(chance: float) -> str:
+    return "█" * round(chance * BAR_WIDTH)

@@ -1,0 +1,105 @@
+"""The app behind `plano-asgi serve`: decision endpoints and health."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final
+
+import anyio
+import anyio.to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from plano_asgi.conversation import ApiFormat
+from plano_asgi.errors import CallError, PlanoError
+from plano_asgi.events import CLASSIFIER_FAILED, get_logger
+from plano_asgi.http.endpoints import DecisionEndpoint
+from plano_asgi.intake import Headers, error_answer
+from plano_asgi.intake.routing_requests import ENDPOINTS
+from plano_asgi.router import Router
+from plano_asgi.settings import Settings
+
+HEALTH_PATH: Final = "/healthz"
+READINESS_PATH: Final = "/readyz"
+
+
+def create_app(settings: Settings, router: Router) -> Starlette:
+    """Return the app; its lifespan starts the router before the first call, or beside it (`startup: background`)."""
+    decision_routes = [
+        Route(
+            path,
+            DecisionEndpoint(
+                router=router,
+                api_format=api_format,
+                body_bytes=settings.limits.body_bytes,
+                body_timeout_s=settings.limits.body_timeout_s,
+                bypass_allowed=settings.routing.bypass_header,
+            ),
+        )
+        for path, api_format in ENDPOINTS.items()
+        if settings.endpoints
+    ]
+    app = Starlette(
+        routes=[*decision_routes, Route(HEALTH_PATH, _health), Route(READINESS_PATH, _readiness)],
+        lifespan=_lifespan,
+        exception_handlers={HTTPException: _http_error},
+    )
+    app.router.redirect_slashes = False
+    app.state.router = router
+    app.state.starts_in_background = settings.startup == "background"
+    app.state.problem = None
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    router: Router = app.state.router
+    try:
+        if router.is_ready:
+            yield
+            return
+        if not app.state.starts_in_background:
+            await anyio.to_thread.run_sync(router.start)
+            yield
+            return
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_start_in_background, app)
+            yield
+            tasks.cancel_scope.cancel()
+    finally:
+        router.close()
+
+
+async def _start_in_background(app: Starlette) -> None:
+    try:
+        await anyio.to_thread.run_sync(app.state.router.start, abandon_on_cancel=True)
+    except PlanoError as error:
+        app.state.problem = str(error)
+        get_logger().error(CLASSIFIER_FAILED, error=type(error).__name__, detail=str(error))
+
+
+async def _health(_: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _readiness(request: Request) -> Response:
+    state = request.app.state
+    if state.router.is_ready:
+        return JSONResponse({"status": "ready"})
+    reason = state.problem or "the model is loading"
+    return JSONResponse({"status": "not ready", "reasons": [reason]}, status_code=503)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
+    if status == HTTPStatus.NOT_FOUND:
+        message, code = f"nothing is served here; POST a call to one of {', '.join(ENDPOINTS)}", "not_found"
+    else:
+        message, code = "this method is not served here", "method_not_allowed"
+    fault = CallError(message, status=status, code=code)
+    request_id = Headers.from_raw(request.headers.raw).request_id()
+    answer = error_answer(fault, api_format=ApiFormat.CHAT_COMPLETIONS, request_id=request_id)
+    return Response(answer.body, answer.status, dict(answer.headers))

@@ -1,0 +1,141 @@
+"""The training data: our own corpus, and public intent data sets, as labelled conversations and routes."""
+
+import gzip
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from plano_asgi.conversation import Conversation, Message, Role
+
+CORPUS_FOLDER: Final = Path(__file__).with_name("corpus")
+TASK_TYPES: Final = "task_types"
+_GROUPS: Final = ("code", "reasoning", "text", "assistant")
+_DEMO_SUBJECTS: Final = (
+    r"binary search|quick ?sort|microservice|monolith|capital (city )?of france|french capital"
+    r"|actix|sortable|regist\w+ user|user regist"
+)
+HELD_OUT: Final = re.compile(_DEMO_SUBJECTS, re.IGNORECASE)  # no training text may hold one
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledConversation:
+    """A conversation and the label of its latest intent; None where no route of its source may match."""
+
+    conversation: Conversation
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRoute:
+    """A route and the labels it plainly covers; those in `near` are debatable, and all others certain misses."""
+
+    name: str
+    description: str
+    covers: frozenset[str]
+    near: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One body of data whose labels mean the same throughout.
+
+    Attributes:
+        name: Its name.
+        conversations: What is said.
+        routes: What it may be matched with.
+    """
+
+    name: str
+    conversations: tuple[LabelledConversation, ...]
+    routes: tuple[LabelledRoute, ...]
+
+
+def task_types() -> Source:
+    """Return our own texts and conversations of 40 task types, and the routes that cover them."""
+    texts = (row for group in _GROUPS for row in _rows(CORPUS_FOLDER / f"texts_{group}.jsonl"))
+    conversations = [
+        *(LabelledConversation(_single(row["text"]), row["task"]) for row in texts),
+        *(
+            LabelledConversation(to_conversation(row["messages"]), row["task"])
+            for row in _rows(CORPUS_FOLDER / "conversations.jsonl")
+        ),
+    ]
+    routes = (
+        LabelledRoute(row["name"], row["description"], frozenset(row["covers"]), frozenset(row["near"]))
+        for group in (*_GROUPS, "broad")
+        for row in _rows(CORPUS_FOLDER / f"routes_{group}.jsonl")
+    )
+    return Source(TASK_TYPES, tuple(conversations), tuple(routes))
+
+
+def policies() -> tuple[Source, ...]:
+    """Return our own hand-written policies, each a source by itself: its labels mean nothing in another."""
+    return tuple(map(_policy, [*_rows(CORPUS_FOLDER / "policies_a.jsonl"), *_rows(CORPUS_FOLDER / "policies_b.jsonl")]))
+
+
+def clinc150(folder: Path) -> Source:
+    """Return CLINC150's training split (Larson et al. 2019, CC BY 3.0): intents, and domains as broader routes."""
+    rows = [row for row in _rows(folder / "clinc150.jsonl.gz") if row["split"] == "train"]
+    domains: dict[str, set[str]] = {}
+    for row in rows:
+        if row["intent"] is not None:
+            domains.setdefault(row["domain"], set()).add(row["intent"])
+    broad = (
+        LabelledRoute(domain, ", ".join(map(_words, sorted(intents)[:8])), frozenset(intents))
+        for domain, intents in domains.items()
+    )
+    return _intents("clinc150", rows, broad)
+
+
+def banking77(folder: Path) -> Source:
+    """Return BANKING77's training split (Casanueva et al. 2020, CC BY 4.0)."""
+    rows = [row for row in _rows(folder / "banking77.jsonl.gz") if row["split"] == "train"]
+    return _intents("banking77", rows, ())
+
+
+def to_conversation(messages: Iterable[Mapping[str, str]]) -> Conversation:
+    """Return messages as they stand in JSON as a conversation."""
+    return tuple(Message(role=Role(message["role"]), text=message["content"]) for message in messages)
+
+
+def _policy(row: Mapping[str, Any]) -> Source:
+    routes = (LabelledRoute(route["name"], route["description"], frozenset({route["name"]})) for route in row["routes"])
+    cases = (LabelledConversation(to_conversation(case["messages"]), case["expect"]) for case in row["cases"])
+    return Source(row["policy"], tuple(cases), tuple(routes))
+
+
+_WORDINGS: Final = (
+    "{}",
+    "the user wants help with {}",
+    "questions and requests about {}",
+    "Use for messages on the topic of {}.",
+)
+
+
+def _intents(name: str, rows: Sequence[Mapping[str, Any]], broad: Iterable[LabelledRoute]) -> Source:
+    labels = sorted({row["intent"] for row in rows if row["intent"] is not None})
+    routes = (
+        LabelledRoute(label, wording.format(_words(label)), frozenset({label}))
+        for label in labels
+        for wording in _WORDINGS
+    )
+    texts = (row for row in rows if not HELD_OUT.search(row["text"]))
+    conversations = tuple(LabelledConversation(_single(row["text"]), row["intent"]) for row in texts)
+    return Source(name, conversations, (*routes, *broad))
+
+
+def _words(label: str) -> str:
+    return label.replace("_", " ").lower()
+
+
+def _single(text: str) -> Conversation:
+    return (Message(role=Role.USER, text=text),)
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    yield from map(json.loads, text.splitlines())
