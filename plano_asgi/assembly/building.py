@@ -83,6 +83,10 @@ def build_classifier(settings: Settings) -> Classifier:
 def _embedded(settings: Settings) -> Classifier:
     from plano_asgi.classify.embedded import EmbeddedClassifier  # noqa: PLC0415 - only where the settings ask for it
 
+    if settings.classifier.device == "cuda":
+        raise ConfigurationError(
+            [Fault(where="classifier.device", what="the embedded router runs on the CPU; use auto or cpu")]
+        )
     path = settings.classifier.model_path
     return EmbeddedClassifier(path) if path else EmbeddedClassifier()
 

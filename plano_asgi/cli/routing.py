@@ -15,7 +15,7 @@ from plano_asgi.preferences import NO_ROUTE_NAME
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
 
-BAR_WIDTH: Final = 24
+BAR_WIDTH: Final = 12
 
 
 def print_decision(settings: Settings, text: str, *, explain: bool) -> None:
@@ -41,20 +41,16 @@ def print_decision(settings: Settings, text: str, *, explain: bool) -> None:
 def _explain(decision: RoutingDecision, router: Router) -> None:
     console = Console()
     if decision.scores is not None:
-        table = Table("route", "probability", "", "description", "models")
+        table = Table()
+        for column in ("route", "probability", "", "goes to"):
+            table.add_column(column, overflow="fold")
         for preference in router.policy.preferences:
             chance = decision.scores.routes[preference.name]
             style = "bold green" if preference.name == decision.route else ""
-            cells = (
-                preference.name,
-                f"{chance:.3f}",
-                _bar(chance),
-                preference.description,
-                ", ".join(preference.models),
-            )
+            cells = (preference.name, f"{chance:.3f}", _bar(chance), ", ".join(preference.models))
             table.add_row(*map(escape, cells), style=style)
         other = decision.scores.other
-        table.add_row(NO_ROUTE_NAME, f"{other:.3f}", _bar(other), "none of these", "", style="dim")
+        table.add_row(f"{NO_ROUTE_NAME} (none of these)", f"{other:.3f}", _bar(other), "", style="dim")
         console.print(table)
     console.print(f"{_why(decision, router)}\nwould use: [bold]{escape(decision.would_use or 'none')}[/bold]")
     console.print(f"[dim]{router.classifier.kind}, {decision.latency_ms:.1f} ms[/dim]")
