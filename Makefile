@@ -1,0 +1,55 @@
+# Each target does all its own set-up, in .venv; it needs Python 3.11 or newer and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WHEELHOUSE := $(VENV)/wheelhouse
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check bench train lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## route six real calls in three API formats
+	$(BIN)/python examples/demo/demo.py
+
+serve: $(READY) ## serve the demo's configuration on http://127.0.0.1:12000
+	$(BIN)/plano-asgi serve --config examples/demo/plano.yaml
+
+test: check $(WHEELHOUSE)/.filled ## all checks and all tests
+	$(BIN)/pytest
+
+check: $(READY) ## format, lint, types, the ladder of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/interrogate --quiet tests
+
+bench: $(READY) ## the exam of the router, speed and memory
+	$(BIN)/python benchmarks/routing_exam.py
+	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/memory.py
+
+train: $(READY) ## train the head of the embedded router: make train DATASETS=folder
+	$(BIN)/pip install --quiet '.[train]'
+	$(BIN)/python -m plano_asgi.lab.head_training --datasets $(DATASETS)
+
+lock: $(READY) ## resolve the locked requirements anew
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu pyproject.toml -o requirements/runtime.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --group dev pyproject.toml -c requirements/runtime.txt -o requirements/dev.txt
+
+clean: ## remove everything that the other targets made
+	rm -rf $(VENV) dist build .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(READY): pyproject.toml requirements/dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(WHEELHOUSE)/.filled: $(READY) requirements/runtime.txt
+	$(BIN)/pip download --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt -d $(WHEELHOUSE)
+	touch $@
