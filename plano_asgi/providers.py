@@ -35,6 +35,10 @@ class ModelProvider:
         base_url: The provider's URL, where it is not the conventional one.
         access_key: The credential, or None; required only where we call the provider ourselves.
         is_default: Whether it serves calls that no route matches.
+        interface: The API it speaks, as a provider's name, where the model's prefix does not tell.
+        http_host: The `Host` header to send, where it is not the URL's.
+        headers: Further headers to send with every call.
+        is_auth_passed_through: Whether the client's own credential is sent on instead of `access_key`.
     """
 
     model: str
@@ -42,6 +46,10 @@ class ModelProvider:
     base_url: str | None = None
     access_key: Secret | None = field(default=None, repr=False)
     is_default: bool = False
+    interface: str | None = None
+    http_host: str | None = None
+    headers: tuple[tuple[str, Secret], ...] = field(default=(), repr=False)
+    is_auth_passed_through: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

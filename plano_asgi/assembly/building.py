@@ -83,7 +83,7 @@ def build_classifier(settings: Settings) -> Classifier:
 def _embedded(settings: Settings) -> Classifier:
     from plano_asgi.classify.embedded import EmbeddedClassifier  # noqa: PLC0415 - only where the settings ask for it
 
-    if settings.classifier.device == "cuda":
+    if settings.classifier.device.startswith("cuda"):
         raise ConfigurationError(
             [Fault(where="classifier.device", what="the embedded router runs on the CPU; use auto or cpu")]
         )

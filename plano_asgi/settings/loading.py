@@ -1,0 +1,104 @@
+"""The one door: file, environment and code in, frozen settings or every fault at once out."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from plano_asgi import events
+from plano_asgi.errors import ConfigurationError, Fault
+from plano_asgi.settings.credentials import seal_credentials
+from plano_asgi.settings.draft import Draft
+from plano_asgi.settings.environment_source import CONFIG_FILE_VARIABLE, read_environment
+from plano_asgi.settings.explain import explain
+from plano_asgi.settings.files import read_file
+from plano_asgi.settings.plano_keys import adopt_plano_keys
+from plano_asgi.settings.result import Settings, settings_from
+from plano_asgi.settings.schema import PlanoSettings
+from plano_asgi.settings.validation import check_coherence
+from plano_asgi.settings.yaml_source import read_yaml
+
+DEFAULT_CONFIG_FILE: Final = Path("plano.yaml")
+
+
+def load_settings(
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Settings:
+    """Return the settings that the file, the environment and the code describe; the later of these win.
+
+    Args:
+        path: The YAML file; where None, the one `PLANO_CONFIG_FILE` names, or `plano.yaml` if there is one.
+        environ: The environment variables; the process's own where None.
+        overrides: Settings from code, nested as in the file.
+
+    Raises:
+        ConfigurationError: Something is wrong; its `faults` list everything that is.
+    """
+    variables = os.environ if environ is None else environ
+    draft = Draft()
+    config_file, named_by = _config_file(path, variables)
+    is_readable = config_file is None or _read_file(config_file, draft, named_by=named_by)
+    read_environment(variables, draft)
+    for key, value in (overrides or {}).items():
+        draft.put((str(key),), _plain(value), origin="")
+    written = _validated(draft, variables) if is_readable else None
+    if written is None or draft.faults:
+        raise ConfigurationError(sorted(dict.fromkeys(draft.faults), key=_file_first))
+    if draft.warnings:
+        events.get_logger().warning(events.SETTINGS_IGNORED, warnings=draft.warnings)
+    return settings_from(written, environ=variables, warnings=tuple(draft.warnings), config_file=config_file)
+
+
+def _config_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, str]:
+    """Return the file to read, or None, and the variable that names it."""
+    if path is not None:
+        return path, ""
+    if named := environ.get(CONFIG_FILE_VARIABLE):
+        return Path(named), CONFIG_FILE_VARIABLE
+    return (DEFAULT_CONFIG_FILE if DEFAULT_CONFIG_FILE.is_file() else None), ""
+
+
+def _read_file(path: Path, draft: Draft, *, named_by: str) -> bool:
+    """Fill the draft from a YAML file; return whether anything could be made of it."""
+    file = read_file(path)
+    if file.problem:
+        origin = f"{path}:{file.line}" if file.line else named_by
+        draft.faults.append(Fault(where="", what=f"{path} {file.problem}", origin=origin))
+        return False
+    tree = read_yaml(file.text, name=str(path))
+    draft.values, draft.origins = tree.values, tree.origins
+    draft.faults += tree.faults
+    adopt_plano_keys(draft)
+    return tree.is_readable
+
+
+def _plain(value: object) -> object:
+    """Return a value from code as the file would hold it: dicts, lists and scalars."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def _validated(draft: Draft, environ: Mapping[str, str]) -> PlanoSettings | None:
+    """Return the validated tree, or None; whatever is wrong with it becomes a fault of the draft."""
+    seal_credentials(draft, environ)
+    settings = None
+    try:
+        settings = PlanoSettings.from_tree(draft.values)
+    except ValidationError as error:
+        explain(error, draft)
+    check_coherence(draft)
+    return settings
+
+
+def _file_first(fault: Fault) -> tuple[bool, int, str]:
+    """Return the order of a fault: those of the file by line, then variables, then code."""
+    name, _, line = fault.origin.rpartition(":")
+    return (False, int(line), name) if line.isdecimal() else (True, 0, "")

@@ -1,0 +1,127 @@
+"""Validated settings as the frozen values the rest of the program works with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from plano_asgi.preferences import RoutingPolicy, RoutingPreference
+from plano_asgi.providers import ModelCatalog, ModelProvider
+from plano_asgi.settings.credentials import conventional_key
+from plano_asgi.settings.schema import (
+    AdminSettings,
+    CacheSettings,
+    ClassifierSettings,
+    LimitsSettings,
+    Mode,
+    PlanoSettings,
+    Provider,
+    RoutingSettings,
+    Startup,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, validated and frozen.
+
+    Attributes:
+        enabled: False: everything passes untouched.
+        mode: Whether calls are observed, rewritten or forwarded.
+        startup: Whether start-up waits until the model is warm.
+        strict: Whether the middleware answers what it cannot read.
+        classifier: Which classifier reads conversations, and what it may cost.
+        routing: What is done with its answer.
+        cache: How many decisions are remembered, and for how long.
+        limits: How much of a request is read.
+        admin: Who may see the decision log, reload, playground and metrics.
+        paths: Ends of the URL paths that are calls.
+        response_headers: Whether answers name model and route.
+        endpoints: Whether the decision endpoints are served.
+        catalog: The declared model providers.
+        policy: The configured routing policy.
+        warnings: What was accepted but has no effect; never holds a value.
+        config_file: The YAML file that was read, or None.
+    """
+
+    enabled: bool
+    mode: Mode
+    startup: Startup
+    strict: bool
+    classifier: ClassifierSettings
+    routing: RoutingSettings
+    cache: CacheSettings
+    limits: LimitsSettings
+    admin: AdminSettings
+    paths: tuple[str, ...]
+    response_headers: bool
+    endpoints: bool
+    catalog: ModelCatalog
+    policy: RoutingPolicy
+    warnings: tuple[str, ...] = ()
+    config_file: Path | None = None
+
+
+def settings_from(
+    written: PlanoSettings, *, environ: Mapping[str, str], warnings: tuple[str, ...], config_file: Path | None
+) -> Settings:
+    """Return validated settings with the catalog and the policy that they make up."""
+    return Settings(
+        enabled=written.enabled,
+        mode=written.mode,
+        startup=written.startup,
+        strict=written.strict,
+        classifier=written.classifier,
+        routing=written.routing,
+        cache=written.cache,
+        limits=written.limits,
+        admin=written.admin,
+        paths=written.paths,
+        response_headers=written.response_headers,
+        endpoints=written.endpoints,
+        catalog=_catalog(written, environ),
+        policy=_policy(written),
+        warnings=warnings,
+        config_file=config_file,
+    )
+
+
+def _catalog(settings: PlanoSettings, environ: Mapping[str, str]) -> ModelCatalog:
+    """Return the declared model providers, in their order, with their keys."""
+    return ModelCatalog(providers=tuple(_provider(written, environ) for written in settings.model_providers))
+
+
+def _policy(settings: PlanoSettings) -> RoutingPolicy:
+    """Return the one policy that both written forms make up: nested preferences first, by provider."""
+    nested = [
+        RoutingPreference(name=written.name, description=written.description, models=(provider.model,))
+        for provider in settings.model_providers
+        for written in provider.routing_preferences
+    ]
+    top = [
+        RoutingPreference(
+            name=written.name,
+            description=written.description,
+            models=written.models,
+            selection_policy=written.selection_policy.prefer,
+        )
+        for written in settings.routing_preferences
+    ]
+    return RoutingPolicy(preferences=(*nested, *top))
+
+
+def _provider(written: Provider, environ: Mapping[str, str]) -> ModelProvider:
+    """Return one provider; where the client's own key is passed through, no conventional key is looked up."""
+    access_key = written.access_key
+    if access_key is None and not written.passthrough_auth:
+        access_key = conventional_key(written.model, environ)
+    return ModelProvider(
+        model=written.model,
+        name=written.name or written.model,
+        base_url=written.base_url,
+        access_key=access_key,
+        is_default=written.default,
+        interface=written.provider_interface,
+        http_host=written.http_host,
+        headers=tuple(written.headers.items()),
+        is_auth_passed_through=written.passthrough_auth,
+    )

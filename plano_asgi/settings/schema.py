@@ -1,0 +1,235 @@
+"""Every setting with its default: what `plano.yaml` and the `PLANO_*` variables may say."""
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from plano_asgi.policy import Unmatched
+from plano_asgi.preferences import SelectionPolicy
+from plano_asgi.settings.fields import (
+    BaseUrl,
+    Description,
+    Device,
+    Flag,
+    Folder,
+    HeaderName,
+    Milliseconds,
+    Model,
+    PathEnd,
+    Prefer,
+    RouteName,
+    Seconds,
+    SecretText,
+    Share,
+    Text,
+)
+
+ENV_PREFIX: Final = "PLANO_"
+DEFAULT_PATHS: Final = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
+
+Mode = Literal["observe", "rewrite", "forward"]
+Startup = Literal["wait", "background"]
+ClassifierKind = Literal["embedded", "arch_router", "remote", "cascade"]
+PromptForm = Literal["gateway", "card", "instructions_first"]
+
+_merged: ContextVar[Mapping[str, object]] = ContextVar("merged")
+
+
+class Section(BaseModel):
+    """A frozen group of settings that knows its keys; a key without a value counts as not given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_keys_without_value(cls, data: object) -> object:
+        """Return the mapping without its known keys that have no value, so that their defaults hold."""
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
+
+
+class ClassifierSettings(Section):
+    """Which classifier reads conversations, and what it may cost.
+
+    Attributes:
+        kind: Which classifier.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: Threads of one inference; None for as many as the container has cores.
+        model_path: Folder of the model, where it is not the shipped one.
+        prompt_form: Order and wording of the prompt that a generative classifier reads.
+        deadline_ms: Milliseconds one decision may take; None for the classifier's own default.
+        queue: Calls that may wait for the classifier.
+    """
+
+    kind: ClassifierKind = "embedded"
+    device: Device = "auto"
+    threads: Annotated[int, Strict(), Field(ge=1, le=1024)] | None = None
+    model_path: Folder | None = None
+    prompt_form: PromptForm = "gateway"
+    deadline_ms: Milliseconds | None = None
+    queue: Annotated[int, Strict(), Field(ge=1, le=1_000_000)] = 256
+
+
+class RoutingSettings(Section):
+    """What is done with a classifier's answer.
+
+    Attributes:
+        threshold: Least confidence in [0, 1]; None for the model's own.
+        on_error: Whether a classifier's failure means the default model or a refusal.
+        unmatched: Whether an unmatched call gets the default model or the one it asked for.
+        applies_to: Patterns of models that a client may name and still be routed.
+        inline: Whether a request may bring its own policy.
+        bypass_header: Whether `x-plano-routing: off` is honoured.
+        sample: Share in [0, 1] of the calls that are rewritten; the rest are observed.
+        model_form: How a model is written into a call in rewrite mode.
+        cross_format: Whether rewrite mode may choose a model whose native API is not the call's.
+    """
+
+    threshold: Share | None = None
+    on_error: Literal["default", "reject"] = "default"
+    unmatched: Unmatched = Unmatched.DEFAULT
+    applies_to: Annotated[tuple[Text, ...], Field(min_length=1)] = ("*",)
+    inline: Literal["allow", "deny"] = "allow"
+    bypass_header: Flag = True
+    sample: Share = 1.0
+    model_form: Literal["bare", "qualified"] = "bare"
+    cross_format: Flag = False
+
+
+class CacheSettings(Section):
+    """How many decisions are remembered, and for how long; a size of 0 switches the cache off."""
+
+    size: Annotated[int, Strict(), Field(ge=0, le=10_000_000)] = 10_000
+    ttl_s: Seconds = 300.0
+
+
+class LimitsSettings(Section):
+    """How much of a request is read: bytes of its body, and seconds to wait for them."""
+
+    body_bytes: Annotated[int, Strict(), Field(ge=1, le=1_073_741_824)] = 10_485_760
+    body_timeout_s: Seconds = 30.0
+
+
+class AdminSettings(Section):
+    """Who may see the decision log, reload, playground and metrics beyond loopback: who holds the token."""
+
+    token: SecretText | None = None
+
+
+class NestedPreference(Section):
+    """A routing preference written under the one model that serves it."""
+
+    name: RouteName
+    description: Description
+
+
+class Selection(Section):
+    """How the models of a preference are ordered."""
+
+    prefer: Prefer = SelectionPolicy.NONE
+
+
+class TopPreference(NestedPreference):
+    """A routing preference written at the top level, with the models that serve it."""
+
+    models: Annotated[tuple[Model, ...], Field(min_length=1)]
+    selection_policy: Selection = Selection()
+
+
+class Provider(Section):
+    """One model provider as written; the fields are Plano's."""
+
+    model: Model
+    name: Text | None = None
+    default: Flag = False
+    base_url: BaseUrl | None = None
+    access_key: SecretText | None = None
+    passthrough_auth: Flag = False
+    provider_interface: Text | None = None
+    http_host: Text | None = None
+    headers: Mapping[HeaderName, SecretText] = {}
+    routing_preferences: tuple[NestedPreference, ...] = ()
+
+
+class _MergedSource(PydanticBaseSettingsSource):
+    """The merged tree of file, environment and code, as the one source of `PlanoSettings`."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
+        """Return the value of one top-level setting."""
+        del field
+        return _merged.get({}).get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, object]:
+        """Return the whole tree, unknown keys included, so that they are refused."""
+        return dict(_merged.get({}))
+
+
+class PlanoSettings(Section, BaseSettings):
+    """All settings as written, validated; `load_settings` reads the sources and makes one.
+
+    Attributes:
+        enabled: False: everything passes untouched.
+        mode: Whether calls are observed, rewritten or forwarded.
+        startup: Whether start-up waits until the model is warm.
+        strict: Whether the middleware answers what it cannot read.
+        classifier: See there.
+        routing: See there.
+        cache: See there.
+        limits: See there.
+        admin: See there.
+        paths: Ends of the URL paths that are calls.
+        response_headers: Whether answers name model and route.
+        endpoints: Whether the decision endpoints are served.
+        model_providers: Where models are served.
+        routing_preferences: Preferences with several models.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, env_prefix=ENV_PREFIX, env_nested_delimiter="__"
+    )
+
+    enabled: Flag = True
+    mode: Mode = "rewrite"
+    startup: Startup = "wait"
+    strict: Flag = False
+    classifier: ClassifierSettings = ClassifierSettings()
+    routing: RoutingSettings = RoutingSettings()
+    cache: CacheSettings = CacheSettings()
+    limits: LimitsSettings = LimitsSettings()
+    admin: AdminSettings = AdminSettings()
+    paths: Annotated[tuple[PathEnd, ...], Field(min_length=1)] = DEFAULT_PATHS
+    response_headers: Flag = True
+    endpoints: Flag = True
+    model_providers: tuple[Provider, ...] = ()
+    routing_preferences: tuple[TopPreference, ...] = ()
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, object]) -> "PlanoSettings":
+        """Return the settings that a merged tree describes.
+
+        Raises:
+            pydantic.ValidationError: The tree has faults.
+        """
+        token = _merged.set(tree)
+        try:
+            return cls()
+        finally:
+            _merged.reset(token)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return keyword arguments first, then our own source; ours reads the environment, with names for faults."""
+        del env_settings, dotenv_settings, file_secret_settings
+        return init_settings, _MergedSource(settings_cls)

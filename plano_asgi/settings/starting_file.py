@@ -1,0 +1,72 @@
+"""The file that `plano-asgi init` writes."""
+
+from typing import Final
+
+STARTING_FILE: Final = """\
+# plano.yaml: where calls may go, and when. Check it with: plano-asgi validate
+#
+# Every setting can also be an environment variable, which wins over this file: PLANO_MODE=observe,
+# PLANO_CLASSIFIER__DEVICE=cuda, PLANO_MODEL_PROVIDERS__0__ACCESS_KEY_FILE=/run/secrets/openai.
+# A commented setting shows its default.
+
+model_providers:
+  - model: openai/gpt-4o-mini
+    default: true                    # used when no route matches
+    # access_key: $OPENAI_API_KEY    # this provider's variable is used anyway
+    # base_url: https://api.openai.com/v1
+
+  - model: openai/gpt-4o
+    routing_preferences:
+      - name: complex_reasoning
+        description: complex reasoning tasks, multi-step analysis
+
+  - model: anthropic/claude-sonnet-4-20250514
+    routing_preferences:
+      - name: code_generation
+        description: generating new code, writing functions
+
+# Preferences with several models; the first serves, the rest follow when it cannot.
+# routing_preferences:
+#   - name: summaries
+#     description: summarising documents, meetings and threads
+#     models: [openai/gpt-4o-mini, anthropic/claude-sonnet-4-20250514]
+
+# enabled: true              # false: everything passes untouched
+# mode: rewrite              # observe (decide, log, change nothing), rewrite, forward
+# startup: wait              # background: serve at once, by routing.on_error until the model is warm
+# strict: false              # true: answer what cannot be read instead of passing it on
+# endpoints: true            # false: no /routing/v1/* decision endpoints
+# response_headers: true     # false hides models and routes from callers
+# paths: [/v1/chat/completions, /v1/messages, /v1/responses]
+
+# classifier:
+#   kind: embedded           # embedded, arch_router, remote, cascade
+#   device: auto             # auto, cpu, cuda, cuda:N
+#   threads:                 # as many as the container has cores
+#   model_path:              # the shipped model
+#   prompt_form: gateway     # gateway, card, instructions_first
+#   deadline_ms:             # the classifier's own
+#   queue: 256               # calls waiting; more are served by routing.on_error
+
+# routing:
+#   threshold:               # least confidence in [0, 1]; the model's own
+#   on_error: default        # default: the default model; reject: 503
+#   unmatched: default       # requested: keep the client's model
+#   applies_to: ["*"]        # models a client may name and still be routed, e.g. ["auto"]
+#   inline: allow            # deny: no request brings its own policy
+#   bypass_header: true      # false: `x-plano-routing: off` is not honoured
+#   sample: 1.0              # share of calls that are rewritten; the rest are observed
+#   model_form: bare         # qualified: anthropic/claude-... instead of claude-...
+#   cross_format: false      # true: choose models of another API too; the app translates
+
+# cache:
+#   size: 10000              # decisions; 0: no cache
+#   ttl_s: 300
+
+# limits:
+#   body_bytes: 10485760     # 10 MiB
+#   body_timeout_s: 30
+
+# admin:
+#   token:                   # decision log, reload, playground and metrics beyond loopback need one
+"""

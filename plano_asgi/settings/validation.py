@@ -1,0 +1,96 @@
+"""What makes settings fit together, beyond what makes each of them valid.
+
+The checks read the tree as written, so that they report even where a part of it does not have the right shape.
+"""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from plano_asgi.preferences import MAX_ROUTES, SelectionPolicy
+from plano_asgi.providers import model_fault
+from plano_asgi.settings.draft import Draft, Keys
+
+_PROVIDERS = "model_providers"
+_PREFERENCES = "routing_preferences"
+
+
+def check_coherence(draft: Draft) -> None:
+    """Record every fault and warning that concerns more than one setting."""
+    providers = draft.mappings(_PROVIDERS)
+    for field in ("model", "name"):
+        _check_unique(draft, [(*keys, field) for keys, _ in providers], f"the same {field} as")
+    _check_default(draft, [keys for keys, provider in providers if provider.get("default") is True])
+    preferences = [keys for keys, _ in _preferences(draft)]
+    _check_unique(draft, [(*keys, "name") for keys in preferences], "the same route name as")
+    if len(preferences) > MAX_ROUTES:
+        what = f"a policy has at most {MAX_ROUTES} routes; there are {len(preferences)}"
+        draft.fault(preferences[MAX_ROUTES], what)
+    for keys, _ in draft.mappings(_PREFERENCES):
+        _check_models(draft, keys)
+        _check_selection(draft, keys)
+
+
+def _preferences(draft: Draft) -> Iterator[tuple[Keys, dict[str, object]]]:
+    """Yield every preference in the policy's order: nested ones by provider, then those of the top level."""
+    for keys, _ in draft.mappings(_PROVIDERS):
+        yield from draft.mappings(*keys, _PREFERENCES)
+    yield from draft.mappings(_PREFERENCES)
+
+
+def _check_unique(draft: Draft, places: list[Keys], what: str) -> None:
+    """Record a fault for each text that is written at an earlier place already."""
+    first: dict[str, Keys] = {}
+    for keys in places:
+        text = draft.at(*keys)
+        if not isinstance(text, str):
+            continue
+        if text in first:
+            draft.fault(keys, f"{what} {draft.place(first[text])}; keep one")
+        first.setdefault(text, keys)
+
+
+def _check_default(draft: Draft, defaults: list[Keys]) -> None:
+    """Record a fault unless there is a provider and one is the default, or none need be."""
+    for keys in defaults[1:]:
+        first = draft.place((*defaults[0], "default"))
+        draft.fault((*keys, "default"), f"{first} is the default already; keep one")
+    providers = draft.at(_PROVIDERS)
+    if not providers:
+        draft.fault((_PROVIDERS,), "no model provider is declared; add one, e.g. `- model: openai/gpt-4o-mini`")
+        return
+    is_undecided = not isinstance(providers, list) or any(
+        not isinstance(provider, dict) or not _is_flag(provider.get("default")) for provider in providers
+    )
+    if defaults or is_undecided or draft.at("routing", "unmatched") not in {None, "default"}:
+        return
+    draft.fault(
+        (_PROVIDERS,),
+        "no provider has `default: true`; mark the one that serves calls no route matches, "
+        "or set routing.unmatched to requested",
+    )
+
+
+def _is_flag(value: object) -> bool:
+    """Return whether a value can be read as true, false or not given."""
+    return value is None or isinstance(value, bool)
+
+
+def _check_models(draft: Draft, preference: Keys) -> None:
+    """Record a fault for each model of a preference that is not declared, or is there twice."""
+    models = draft.at(*preference, "models")
+    places = [(*preference, "models", index) for index, _ in enumerate(models if isinstance(models, list) else [])]
+    _check_unique(draft, places, "the same model as")
+    declared = [model for _, provider in draft.mappings(_PROVIDERS) if isinstance(model := provider.get("model"), str)]
+    for keys in places:
+        model = draft.at(*keys)
+        if isinstance(model, str) and model not in declared:
+            nearest = get_close_matches(model, [known for known in declared if model_fault(known) is None], n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else "; declare it there"
+            draft.fault(keys, f"is not among the models of {_PROVIDERS}{hint}")
+
+
+def _check_selection(draft: Draft, preference: Keys) -> None:
+    """Record a warning where a preference asks for an order that needs metrics."""
+    keys = (*preference, "selection_policy", "prefer")
+    if draft.at(*keys) in {SelectionPolicy.CHEAPEST, SelectionPolicy.FASTEST}:
+        draft.warn(keys, "needs a source of prices or latencies; there is none, so the models keep their written order")
