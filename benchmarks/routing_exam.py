@@ -4,9 +4,9 @@
 python benchmarks/routing_exam.py [--json FILE]
 ```
 
-The exam (`benchmarks/data/policies_exam.jsonl`) was written by hand, apart from all training data: 12 policies, 360
-cases, 40 % of which no route covers. The baseline is the same encoder's cosine with the one threshold that is best on the
-exam itself, an advantage of hindsight that the router does not have.
+The exam (`benchmarks/data/policies_exam.jsonl`) was written by hand, apart from all training data: 12 policies and
+360 cases, 40 % of which no route covers. The baseline is the same encoder's cosine with the one threshold that is
+best on the exam itself, an advantage of hindsight that the router does not have.
 """
 
 import argparse
