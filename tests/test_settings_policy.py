@@ -267,6 +267,32 @@ def test_provider_has_its_conventional_variable(prefix: str, variable: str) -> N
     assert provider.access_key == Secret("k")
 
 
+def test_header_value_may_refer_to_a_variable() -> None:
+    """A further header can hold a credential, so it is one."""
+    (provider,) = load(
+        "model_providers: [{model: openai/a, default: true, headers: {x-team: $TEAM_KEY}}]", {"TEAM_KEY": "k"}
+    ).catalog.providers
+
+    assert provider.headers == (("x-team", Secret("k")),)
+
+
+def test_faulty_header_name_is_named() -> None:
+    """A header that no request could carry stops the start-up."""
+    (fault,) = faults("model_providers: [{model: openai/a, default: true, headers: {'a b': x}}]")
+
+    assert fault.startswith("plano.yaml:1: model_providers[0].headers.a b: a header name has")
+
+
+def test_client_credential_passed_through_leaves_the_conventional_key_alone() -> None:
+    """Where the client's own key is sent on, ours is never picked up by accident."""
+    (provider,) = load(
+        "model_providers: [{model: openai/a, default: true, passthrough_auth: true}]", {"OPENAI_API_KEY": "k"}
+    ).catalog.providers
+
+    assert provider.access_key is None
+    assert provider.is_auth_passed_through
+
+
 @pytest.mark.parametrize("environ", [{}, {"TEAM_KEY": ""}], ids=["unset", "empty"])
 @pytest.mark.parametrize(
     ("text", "where"),

@@ -73,6 +73,7 @@ def test_file_without_content_is_no_settings(load: Load, text: str) -> None:
         (f"{MINIMAL}---\n{MINIMAL}", 2, "second document"),
         (f"{MINIMAL}mode: '\x01'\n", 2, "control character"),
         ("- observe\n", 1, "expected settings"),
+        ('mode: "\\UFFFFFFFF"\n', 1, "not valid YAML"),
         (f"!x {{{MINIMAL.strip()}}}\n", 1, "a tag (!name) is not allowed"),
         (f"{MINIMAL}paths: {'[' * 60}{']' * 60}\n", 2, "nested deeper than 32 levels"),
     ],
@@ -85,6 +86,7 @@ def test_file_without_content_is_no_settings(load: Load, text: str) -> None:
         "documents",
         "control",
         "top_level_list",
+        "code_point",
         "top_level_tag",
         "depth",
     ],
@@ -109,6 +111,7 @@ def test_unreadable_text_is_one_fault_with_its_line(load: Load, text: str, line:
         ("? [mode]\n: observe", "plano.yaml:2: a key is plain text"),
         ("? !!python/name:os.system mode\n: observe", "plano.yaml:2: a key is plain text"),
         ("paths: &a [/v1/messages, *a]", "plano.yaml:2: paths[1]: an alias (*name) repeats a value inside itself"),
+        ("cache: {size: 010}", "plano.yaml:2: cache.size: expected a whole number"),
         ("modd: observe", "plano.yaml:2: modd: is not a setting; did you mean mode?"),
         ("threshold: 0.5", "plano.yaml:2: threshold: is not a setting; did you mean routing.threshold?"),
         ("mode: on", "plano.yaml:2: mode: expected one of observe, rewrite, forward"),
@@ -124,6 +127,7 @@ def test_unreadable_text_is_one_fault_with_its_line(load: Load, text: str, line:
         "list_key",
         "tagged_key",
         "recursive_alias",
+        "octal",
         "typo",
         "misplaced",
         "bool_for_text",
@@ -147,6 +151,15 @@ def test_aliases_that_expand_without_bound_are_refused(load: Load) -> None:
     (fault,) = faults_of(load, "\n".join(levels))
 
     assert "more than 50,000 values, aliases (*name) included" in fault.what
+
+
+def test_aliases_that_nest_without_bound_are_refused(load: Load) -> None:
+    """A chain of aliases is as deep as what it expands to."""
+    chain = ["a0: &a0 x", *(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 60))]
+
+    found = faults_of(load, MINIMAL + "\n".join(chain))
+
+    assert any("nested deeper than 32 levels" in fault.what for fault in found)
 
 
 def test_alias_used_as_shorthand_repeats_its_value(load: Load) -> None:

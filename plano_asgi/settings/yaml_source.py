@@ -170,22 +170,11 @@ def number(text: str) -> object:
 
 def read_yaml(text: str, *, name: str) -> YamlTree:
     """Return what a YAML text says and what is wrong with it; never raises, whatever the text."""
-    try:
-        loader = _Composer(text)
-        try:
-            node = loader.get_single_node()
-        finally:
-            loader.dispose()
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two: an escape beyond Unicode
-        return _unreadable(_syntax_fault(error, text, name))
-    if node is None or node.tag == f"{_TAG_PREFIX}null":
+    node = _composed(text, name)
+    if node is None:
         return YamlTree()
-    if not isinstance(node, yaml.MappingNode):
-        return _unreadable(
-            Fault(where="", what="expected settings, one `key: value` a line", origin=_origin(name, node))
-        )
-    if node.tag != f"{_TAG_PREFIX}map":
-        return _unreadable(Fault(where="", what=_TAG, origin=_origin(name, node)))
+    if isinstance(node, Fault):
+        return _unreadable(node)
     walk = _Walk(file=name)
     try:
         content = walk.value(node, ())
@@ -196,25 +185,44 @@ def read_yaml(text: str, *, name: str) -> YamlTree:
     return YamlTree(values=values, origins=walk.draft.origins, faults=walk.draft.faults)
 
 
+def _composed(text: str, name: str) -> yaml.MappingNode | Fault | None:
+    """Return the text's graph of nodes, None where it says nothing, or why it is no mapping."""
+    try:
+        loader = _Composer(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        return Fault(where="", what="a control character is not allowed in YAML", origin=f"{name}:{line}")
+    try:
+        node = loader.get_single_node()
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two: an escape beyond Unicode
+        return _syntax_fault(error, name, line=loader.line + 1)
+    finally:
+        loader.dispose()
+    if node is None or node.tag == f"{_TAG_PREFIX}null":
+        return None
+    if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG_PREFIX}map":
+        return node
+    what = _TAG if isinstance(node, yaml.MappingNode) else "expected settings, one `key: value` a line"
+    return Fault(where="", what=what, origin=_origin(name, node))
+
+
 def _unreadable(fault: Fault) -> YamlTree:
     """Return the tree of a text that nothing can be made of."""
     return YamlTree(faults=[fault], is_readable=False)
 
 
-def _syntax_fault(error: Exception, text: str, file: str) -> Fault:
-    """Return a syntax error in words that repeat nothing of the text."""
-    if isinstance(error, yaml.reader.ReaderError):
-        line = text.count("\n", 0, error.position) + 1
-        return Fault(where="", what="a control character is not allowed in YAML", origin=f"{file}:{line}")
+def _syntax_fault(error: Exception, file: str, *, line: int) -> Fault:
+    """Return a syntax error in words that repeat nothing of the text; `line` is where the reader stopped."""
     if not isinstance(error, yaml.MarkedYAMLError):
-        return Fault(where="", what="is not valid YAML; check the escapes in quoted text", origin=file)
-    mark = error.problem_mark or error.context_mark
+        return Fault(where="", what="is not valid YAML; check the escapes in quoted text", origin=f"{file}:{line}")
+    if mark := error.problem_mark or error.context_mark:
+        line = mark.line + 1
     problem = error.problem or ""
     what = next((ours for theirs, ours in _SYNTAX if problem.startswith(theirs)), None)
     return Fault(
         where="",
         what=what or "is not valid YAML at this line or the one before; check indentation, quotes and colons",
-        origin=f"{file}:{mark.line + 1}" if mark else file,
+        origin=f"{file}:{line}",
     )
 
 
