@@ -27,7 +27,8 @@ from torch.nn import functional
 from plano_asgi.assembly.cores import usable_cores
 from plano_asgi.classify.embedded.artifacts import FILE_NAMES, MANIFEST_NAME, SHIPPED_FOLDER, sha256_of
 from plano_asgi.classify.embedded.encoder import WIDTH, SentenceEncoder
-from plano_asgi.classify.embedded.head import HeadWeights
+from plano_asgi.classify.embedded.head import Head, HeadWeights
+from plano_asgi.errors import ArtifactIntegrityError
 from plano_asgi.lab.corpus_files import TASK_TYPES, banking77, clinc150, policies, task_types
 from plano_asgi.lab.embedding import COVERED, DEBATABLE, EmbeddedSource, embed
 from plano_asgi.lab.episodes import MAX_ROUTES, Batch, Sampler
@@ -41,10 +42,11 @@ RANK: Final = 12
 NONE_WIDTH: Final = 16
 DROPOUT: Final = 0.2
 KEPT_OUT: Final = 0.1
+MOST_DIFFERENCE: Final = 1e-4
 
 
 class HeadModel(nn.Module):
-    """The arithmetic of `plano_asgi.classify.embedded.head`, with gradients; a test holds the two together."""
+    """The arithmetic of `plano_asgi.classify.embedded.head`, with gradients; `check_parity` holds the two together."""
 
     def __init__(self, task_count: int) -> None:
         """Start as plain cosine similarity: the adapters and the logit of none begin at zero."""
@@ -196,10 +198,30 @@ def _split(source: EmbeddedSource, rng: np.random.Generator, *, kept_out: float)
     return Sampler(source, order[count:]), Sampler(source, order[:count]) if count else None
 
 
-def write(model: HeadModel, *, temperature: float, threshold: float, folder: Path) -> None:
-    """Write `head.npz` and the manifest that binds it to the encoder beside it."""
+def check_parity(model: HeadModel, weights: HeadWeights, batch: Batch) -> None:
+    """Guarantee that the head that serves computes what was trained.
+
+    Raises:
+        ArtifactIntegrityError: Probabilities differ by more than 1e-4.
+    """
+    with torch.no_grad():
+        trained = (logits_of(model, batch) / float(weights.temperature)).softmax(-1).numpy()
+    head = Head(weights)
+    served = [
+        head.probabilities(latest, in_context, [head.route_side(route) for route in routes])
+        for latest, in_context, routes in zip(batch.latest, batch.in_context, batch.routes, strict=True)
+    ]
+    difference = float(np.abs(trained - np.stack(served)).max())
+    if difference > MOST_DIFFERENCE:
+        raise ArtifactIntegrityError(
+            Path("head.npz"), problem=f"its head strays by {difference:.2g} from the trained one"
+        )
+
+
+def write(model: HeadModel, sample: Batch, *, temperature: float, threshold: float, folder: Path) -> None:
+    """Write `head.npz`, checked on a sample, and the manifest that binds it to the encoder beside it."""
     weights = model.weights(temperature)
-    HeadWeights.checked(weights, folder / "head.npz")
+    check_parity(model, HeadWeights.checked(weights, folder / "head.npz"), sample)
     np.savez(folder / "head.npz", allow_pickle=False, **weights)
     digests = {name: sha256_of(folder / name) for name in FILE_NAMES}
     manifest = {
@@ -248,7 +270,7 @@ def main() -> None:
         logits = [logits_of(model, batch) for batch in batches]
     temperature = fit_temperature(logits, answers)
     threshold, accuracy = choose_threshold([(z / temperature).softmax(-1) for z in logits], answers)
-    write(model, temperature=temperature, threshold=threshold, folder=arguments.out)
+    write(model, batches[-1], temperature=temperature, threshold=threshold, folder=arguments.out)
     sys.stderr.write(
         f"kept-out episodes: accuracy {accuracy:.3f} at threshold {threshold}, temperature {temperature:.2f}\n"
     )
