@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WHEELHOUSE := $(VENV)/wheelhouse
+LOWEST := $(VENV)/lowest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench train lock clean
+.PHONY: help demo serve test test-lowest check bench train lock clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## route six real calls in three API formats
 	$(BIN)/python examples/demo/demo.py
@@ -20,6 +21,9 @@ serve: $(READY) ## serve the demo's configuration on http://127.0.0.1:12000
 
 test: check $(WHEELHOUSE)/.filled ## all checks and all tests
 	$(BIN)/pytest
+
+test-lowest: $(LOWEST)/.ready ## the tests against the oldest dependencies that pyproject.toml allows
+	$(LOWEST)/bin/pytest --ignore tests/test_packaging.py
 
 check: $(READY) ## format, lint, types, the ladder of imports
 	$(BIN)/ruff format --check .
@@ -40,14 +44,23 @@ train: $(READY) ## train the head of the embedded router: make train DATASETS=fo
 lock: $(READY) ## resolve the locked requirements anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --group dev pyproject.toml -c requirements/runtime.txt -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) dist build .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(READY): pyproject.toml requirements/dev.txt
+	@echo "setting up $(VENV), once"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(LOWEST)/.ready: $(READY) requirements/lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/lowest.txt
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(WHEELHOUSE)/.filled: $(READY) requirements/runtime.txt
