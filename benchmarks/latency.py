@@ -28,7 +28,7 @@ from plano_asgi import LLMCall, RoutingPolicy, RoutingPreference
 from plano_asgi.classify.embedded import EmbeddedClassifier
 from plano_asgi.classify.embedded.artifacts import SHIPPED_FOLDER
 from plano_asgi.classify.embedded.encoder import SentenceEncoder
-from plano_asgi.decision import Scores
+from plano_asgi.decisions import Scores
 from plano_asgi.policy import Rules
 from plano_asgi.providers import ModelCatalog, ModelProvider
 from plano_asgi.router import Router

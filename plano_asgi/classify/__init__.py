@@ -7,7 +7,7 @@ nothing of HTTP, caches, deadlines or models.
 from typing import Protocol
 
 from plano_asgi.conversation import Conversation
-from plano_asgi.decision import Scores
+from plano_asgi.decisions import Scores
 from plano_asgi.preferences import RoutingPolicy
 
 __all__ = ["Classifier"]

@@ -55,12 +55,13 @@ class Source:
 
 def task_types() -> Source:
     """Return our own texts and conversations of 40 task types, and the routes that cover them."""
-    texts = (row for group in _GROUPS for row in _rows(CORPUS_FOLDER / f"texts_{group}.jsonl"))
+    texts = (row for group in (*_GROUPS, "facts", "building") for row in _rows(CORPUS_FOLDER / f"texts_{group}.jsonl"))
     conversations = [
         *(LabelledConversation(_single(row["text"]), row["task"]) for row in texts),
         *(
             LabelledConversation(to_conversation(row["messages"]), row["task"])
-            for row in _rows(CORPUS_FOLDER / "conversations.jsonl")
+            for name in ("conversations", "conversations_followups")
+            for row in _rows(CORPUS_FOLDER / f"{name}.jsonl")
         ),
     ]
     routes = (

@@ -75,7 +75,8 @@ class Sampler:
         return conversation, members, routes if is_none else int(np.flatnonzero(order == 0)[0])
 
     def _wrong(self, first: int, label: int, count: int, rng: np.random.Generator) -> list[int]:
-        close = [int(route) for route in self._close[first] if self.source.relation[label, route] == MISS]
+        is_miss = self.source.relation[label] == MISS
+        close = [int(route) for route in self._close[first] if is_miss[route] and route != first]
         wrong = list(rng.permutation(close)[: rng.binomial(count, CLOSE_SHARE)])
         while len(wrong) < count:
             route = int(rng.choice(self._missed[label]))

@@ -1,4 +1,4 @@
-"""Train the head of the embedded router: one command, seeded, a few minutes on two cores.
+"""Train the head of the embedded router: one command, seeded, some five minutes on two cores.
 
 ```text
 python -m plano_asgi.lab.head_training --datasets FOLDER
@@ -33,7 +33,7 @@ from plano_asgi.lab.corpus_files import TASK_TYPES, banking77, clinc150, policie
 from plano_asgi.lab.embedding import COVERED, DEBATABLE, EmbeddedSource, embed
 from plano_asgi.lab.episodes import MAX_ROUTES, Batch, Sampler
 
-STEPS: Final = 2_500
+STEPS: Final = 6_000
 EPISODES_A_STEP: Final = 96
 LEARNING_RATE: Final = 2e-3
 WEIGHT_DECAY: Final = 0.2

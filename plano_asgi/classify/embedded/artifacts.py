@@ -45,7 +45,7 @@ class Manifest:
                 raise ArtifactNotFoundError(folder / name)
         try:
             said = orjson.loads((folder / MANIFEST_NAME).read_bytes())
-            return cls(
+            manifest = cls(
                 folder=folder,
                 revision=str(said["revision"]),
                 threshold=float(said["threshold"]),
@@ -53,6 +53,9 @@ class Manifest:
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
             raise ArtifactIntegrityError(folder / MANIFEST_NAME, problem="it is not a manifest of a router") from None
+        if not 0 <= manifest.threshold <= 1:
+            raise ArtifactIntegrityError(folder / MANIFEST_NAME, problem="its threshold is not between 0 and 1")
+        return manifest
 
     def verify(self) -> None:
         """Guarantee that every file is the published one.

@@ -10,7 +10,7 @@ from plano_asgi.classify.embedded.encoder import SentenceEncoder
 from plano_asgi.classify.embedded.head import Head, HeadWeights, RouteSide
 from plano_asgi.classify.embedded.texts import conversation_texts, route_text
 from plano_asgi.conversation import Conversation
-from plano_asgi.decision import Scores
+from plano_asgi.decisions import Scores
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 from plano_asgi.stores import MemoryStore
 

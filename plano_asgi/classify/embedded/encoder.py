@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from plano_asgi.errors import ClassificationError, MissingExtraError
+from plano_asgi.errors import ArtifactIntegrityError, ClassificationError, MissingExtraError
 
 WIDTH: Final = 384
 MAX_TOKENS: Final = 128
@@ -25,6 +25,7 @@ class SentenceEncoder:
         """Load the model.
 
         Raises:
+            ArtifactIntegrityError: A file is not what its name says.
             MissingExtraError: onnxruntime is not installed.
         """
         try:
@@ -38,8 +39,14 @@ class SentenceEncoder:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session: Any = onnxruntime.InferenceSession(model_path, options, providers=["CPUExecutionProvider"])
-        self._tokenizer = Tokenizer.from_file(str(tokenizer_path))
+        try:
+            self._session: Any = onnxruntime.InferenceSession(model_path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own have no public names
+            raise ArtifactIntegrityError(model_path, problem="it cannot be loaded as an ONNX model") from error
+        try:
+            self._tokenizer = Tokenizer.from_file(str(tokenizer_path))
+        except Exception as error:  # tokenizers raises nothing narrower
+            raise ArtifactIntegrityError(tokenizer_path, problem="it cannot be loaded as a tokenizer") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
@@ -51,7 +58,7 @@ class SentenceEncoder:
         Raises:
             ClassificationError: The model answered with something else than finite vectors.
         """
-        ids = _window(self._tokenizer.encode(text).ids)
+        ids = _window(self._tokenizer.encode(text.encode("utf-8", "replace").decode()).ids)  # no lone surrogates
         tokens = np.array([ids], dtype=np.int64)
         feeds = {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "token_type_ids": np.zeros_like(tokens)}
         (states,) = self._session.run(["last_hidden_state"], feeds)

@@ -71,10 +71,14 @@ class HeadWeights:
         """Return the weights in an `.npz` file.
 
         Raises:
-            ArtifactIntegrityError: An array is missing, not float32 or not finite.
+            ArtifactIntegrityError: It is no such file, or an array is missing, not float32 or not finite.
         """
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls.checked({name: arrays[name] for name in arrays.files}, path)
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                arrays = dict(stored)
+        except Exception as error:  # whatever zipfile, zlib and numpy make of a file that is none of theirs
+            raise ArtifactIntegrityError(path, problem="it cannot be read as arrays") from error
+        return cls.checked(arrays, path)
 
     @classmethod
     def checked(cls, arrays: Mapping[str, Array], path: Path) -> Self:
