@@ -38,7 +38,7 @@ bench: $(READY) ## the exam of the router, speed and memory
 	$(BIN)/python benchmarks/memory.py
 
 train: $(READY) ## train the head of the embedded router: make train DATASETS=folder
-	$(BIN)/pip install --quiet '.[train]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[train]'
 	$(BIN)/python -m plano_asgi.lab.head_training --datasets $(DATASETS)
 
 lock: $(READY) ## resolve the locked requirements anew

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from plano_asgi.assembly import build_router, load_router
     from plano_asgi.classify import Classifier
     from plano_asgi.conversation import ApiFormat, LLMCall, Message, Role
-    from plano_asgi.decision import PolicySource, Reason, RoutingDecision, Scores, Source
+    from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Scores, Source
     from plano_asgi.errors import CallError, ConfigurationError, PlanoError
     from plano_asgi.preferences import RoutingPolicy, RoutingPreference
     from plano_asgi.router import Router
@@ -49,7 +49,7 @@ _HOMES: Final = {
     "assembly": ("build_router", "load_router"),
     "classify": ("Classifier",),
     "conversation": ("ApiFormat", "LLMCall", "Message", "Role"),
-    "decision": ("PolicySource", "Reason", "RoutingDecision", "Scores", "Source"),
+    "decisions": ("PolicySource", "Reason", "RoutingDecision", "Scores", "Source"),
     "errors": ("CallError", "ConfigurationError", "PlanoError"),
     "preferences": ("RoutingPolicy", "RoutingPreference"),
     "router": ("Router",),

@@ -1,6 +1,6 @@
 """What a caller said: messages, and the LLM call that carries them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from plano_asgi.preferences import RoutingPolicy
@@ -25,7 +25,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One turn of a conversation, reduced to what a router reads.
+    """One turn of a conversation, reduced to what a router reads; its words are not in its `repr`.
 
     Attributes:
         role: Who it is from; a developer message counts as system.
@@ -35,7 +35,7 @@ class Message:
     """
 
     role: Role
-    text: str
+    text: str = field(repr=False)
     tool_calls: tuple[str, ...] = ()
     has_image: bool = False
 

@@ -70,8 +70,11 @@ def name_fault(name: str) -> str | None:
     """Return what is wrong with a route name, or None."""
     if not 1 <= len(name) <= MAX_NAME_CHARS:
         return f"a route name has 1 to {MAX_NAME_CHARS} characters"
-    if any(unicodedata.category(char) == "Cc" for char in name):
+    categories = {unicodedata.category(char) for char in name}
+    if "Cc" in categories:
         return "a route name has no control characters"
+    if "Cs" in categories:  # no JSON answer could carry it
+        return "a route name has no lone surrogates"
     if name == NO_ROUTE_NAME:
         return f'"{NO_ROUTE_NAME}" is reserved for "none of these"; choose another route name'
     return None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from plano_asgi.conversation import Conversation
-from plano_asgi.decision import Scores
+from plano_asgi.decisions import Scores
 from plano_asgi.preferences import RoutingPolicy
 
 __all__ = ["FixedClassifier"]

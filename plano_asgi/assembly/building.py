@@ -7,7 +7,7 @@ from typing import Final
 
 from plano_asgi.assembly.cores import usable_cores
 from plano_asgi.classify import Classifier
-from plano_asgi.decision import Scores
+from plano_asgi.decisions import Scores
 from plano_asgi.errors import ConfigurationError, Fault
 from plano_asgi.policy import Rules
 from plano_asgi.router import OnError, Router
@@ -59,6 +59,7 @@ def build_router(settings: Settings, *, classifier: Classifier | None = None) ->
         cache=cache,
         on_error=OnError(routing.on_error),
         allow_inline=routing.inline == "allow",
+        is_enabled=settings.enabled,
         deadline_ms=settings.classifier.deadline_ms or classifier.deadline_ms,
         workers=_threads(settings),
         queue=settings.classifier.queue,

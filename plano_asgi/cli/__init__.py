@@ -4,6 +4,7 @@ Data goes to stdout, talk to stderr; exit 0 good, 1 the check failed, 2 usage or
 """
 
 import sys
+from io import TextIOWrapper
 
 from plano_asgi.cli.commands import app
 from plano_asgi.errors import ConfigurationError, PlanoError
@@ -13,6 +14,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command and exit."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a table's lines and bars are not worth failing for
     try:
         app(prog_name="plano-asgi")
     except ConfigurationError as error:

@@ -1,6 +1,5 @@
 """The subcommands and their options; each hands over to a module of this room."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -53,7 +52,8 @@ def route(
     """Decide where one message would go."""
     from plano_asgi.cli.routing import print_decision  # noqa: PLC0415 - brings the router along
 
-    print_decision(_load(config), sys.stdin.read() if text == "-" else text, explain=explain)
+    said = typer.get_text_stream("stdin", errors="replace").read() if text == "-" else text
+    print_decision(_load(config), said, explain=explain)
 
 
 @app.command()
@@ -75,7 +75,10 @@ def init(
 
     if path.exists() and not force:
         raise typer.BadParameter(f"{path} exists; choose another path or add --force", param_hint="PATH")
-    path.write_text(STARTING_FILE, encoding="utf-8")
+    try:
+        path.write_text(STARTING_FILE, encoding="utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}", param_hint="PATH") from None
     typer.echo(f"wrote {path}; try: plano-asgi route -c {path} --explain 'Write a haiku about the sea'", err=True)
 
 

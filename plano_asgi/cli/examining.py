@@ -12,10 +12,11 @@ from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from plano_asgi.assembly import build_classifier, build_router
 from plano_asgi.assembly.cores import usable_cores
+from plano_asgi.classify.embedded.artifacts import SHIPPED_FOLDER
 from plano_asgi.errors import PlanoError
 from plano_asgi.settings import STARTING_FILE, Settings, load_settings
 
@@ -37,7 +38,7 @@ def print_examination(config: Path | None, *, as_json: bool) -> bool:
     if as_json:
         sys.stdout.write(json.dumps([asdict(finding) for finding in findings]) + "\n")
     else:
-        table = Table("", "what", "found")
+        table = Table("", "what", Column("found", overflow="fold"))
         for finding in findings:
             mark = {True: "[green]ok[/green]", False: "[red]wrong[/red]", None: ""}[finding.ok]
             table.add_row(mark, finding.subject, escape(finding.finding))
@@ -56,7 +57,7 @@ def _examine(config: Path | None) -> Iterator[Finding]:
         yield Finding("configuration", f"{error}\n(examining the rest with a starting configuration)", ok=False)
         settings = _starting_settings()
     yield _attempt("device", lambda: _device(settings))
-    yield _attempt("model files", lambda: f"revision {build_classifier(settings).revision}")
+    yield _attempt("model files", lambda: _model_files(settings))
     yield _attempt("timed decision", lambda: _timed(settings))
 
 
@@ -83,6 +84,11 @@ def _starting_settings() -> Settings:
 
 def _device(settings: Settings) -> str:
     return f"cpu (classifier.device: {settings.classifier.device})"
+
+
+def _model_files(settings: Settings) -> str:
+    revision = build_classifier(settings).revision
+    return f"{settings.classifier.model_path or SHIPPED_FOLDER}, revision {revision}"
 
 
 def _timed(settings: Settings) -> str:

@@ -1,15 +1,15 @@
 """`plano-asgi route`: one decision, as JSON or as a table that says why."""
 
-import sys
 from typing import Final
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from plano_asgi.assembly import build_router
 from plano_asgi.conversation import ApiFormat, LLMCall
-from plano_asgi.decision import Reason, RoutingDecision
+from plano_asgi.decisions import Reason, RoutingDecision
 from plano_asgi.intake import Headers, decision_answer
 from plano_asgi.preferences import NO_ROUTE_NAME
 from plano_asgi.router import Router
@@ -35,7 +35,7 @@ def print_decision(settings: Settings, text: str, *, explain: bool) -> None:
         trace_id=headers.trace_id(),
         request_id=headers.request_id(),
     )
-    sys.stdout.write(answer.body.decode() + "\n")
+    typer.echo(answer.body)  # bytes: UTF-8 whatever the locale
 
 
 def _explain(decision: RoutingDecision, router: Router) -> None:

@@ -21,7 +21,11 @@ def run_server(settings: Settings, *, host: str, port: int) -> None:
     router = build_router(settings)
     if settings.startup == "wait":
         router.start()
-    uvicorn.run(create_app(settings, router), host=host, port=port, access_log=False, server_header=False)
+    app = create_app(settings, router)
+    try:
+        uvicorn.run(app, host=host, port=port, access_log=False, server_header=False)
+    except SystemExit:  # it could not listen, and has said why
+        raise SystemExit(1) from None
 
 
 def _configure_logging() -> None:

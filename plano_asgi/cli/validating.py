@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from plano_asgi.errors import ConfigurationError
 from plano_asgi.settings import Settings, load_settings
@@ -34,7 +34,7 @@ def print_validation(config: Path | None, *, as_json: bool) -> None:
 
 
 def _print_table(settings: Settings) -> None:
-    table = Table("route", "description", "models")
+    table = Table(*(Column(name, overflow="fold") for name in ("route", "description", "models")))
     for preference in settings.policy.preferences:
         table.add_row(*map(escape, (preference.name, preference.description, ", ".join(preference.models))))
     console = Console()

@@ -1,10 +1,15 @@
 """Reading a request body off an ASGI connection, within bounds."""
 
+from typing import Final
+
 import anyio
 from starlette.types import Receive
 
 from plano_asgi.errors import WireFormatError
 from plano_asgi.intake.encodings import too_large
+
+DRAIN_BYTES: Final = 1_048_576
+DRAIN_S: Final = 0.5
 
 
 class ClientDisconnectedError(Exception):
@@ -36,7 +41,18 @@ async def _read(receive: Receive, limit: int) -> bytes:
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
+            await _drain(receive, more=message.get("more_body", False))
             raise too_large(limit)
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
+
+
+async def _drain(receive: Receive, *, more: bool) -> None:
+    """Read on for a little while: a connection closed on a client that still sends is reset, and its answer lost."""
+    size = 0
+    with anyio.move_on_after(DRAIN_S):
+        while more and size < DRAIN_BYTES:
+            message = await receive()
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http import HTTPStatus
 from typing import Final
 
 import anyio
@@ -11,7 +10,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError, PlanoError
@@ -29,7 +29,7 @@ READINESS_PATH: Final = "/readyz"
 def create_app(settings: Settings, router: Router) -> Starlette:
     """Return the app; its lifespan starts the router before the first call, or beside it (`startup: background`)."""
     decision_routes = [
-        Route(
+        _ExactRoute(
             path,
             DecisionEndpoint(
                 router=router,
@@ -54,6 +54,15 @@ def create_app(settings: Settings, router: Router) -> Starlette:
     return app
 
 
+class _ExactRoute(Route):
+    """A route that an encoded slash does not lead to: `%2F` is no path separator (RFC 3986, section 2.2)."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if b"%2f" in (scope.get("raw_path") or b"").lower():
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     router: Router = app.state.router
@@ -76,9 +85,10 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 async def _start_in_background(app: Starlette) -> None:
     try:
         await anyio.to_thread.run_sync(app.state.router.start, abandon_on_cancel=True)
-    except PlanoError as error:
-        app.state.problem = str(error)
-        get_logger().error(CLASSIFIER_FAILED, error=type(error).__name__, detail=str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, calls are still served by `on_error`
+        name, detail = type(error).__name__, str(error)
+        app.state.problem = detail if isinstance(error, PlanoError) else f"{name}: {detail}"
+        get_logger().error(CLASSIFIER_FAILED, error=name, detail=detail)
 
 
 async def _health(_: Request) -> Response:
@@ -94,12 +104,18 @@ async def _readiness(request: Request) -> Response:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
-    if status == HTTPStatus.NOT_FOUND:
-        message, code = f"nothing is served here; POST a call to one of {', '.join(ENDPOINTS)}", "not_found"
+    """Return the answer where no endpoint gives one: 404 beside them, 405 for health paths."""
+    allowed = (error.headers or {}).get("Allow") if isinstance(error, HTTPException) else None
+    if allowed:
+        fault = CallError(f"this path takes {allowed} only", status=405, code="method_not_allowed")
     else:
-        message, code = "this method is not served here", "method_not_allowed"
-    fault = CallError(message, status=status, code=code)
+        message = f"nothing is served here; POST a call to one of {', '.join(ENDPOINTS)}"
+        fault = CallError(message, status=404, code="not_found")
     request_id = Headers.from_raw(request.headers.raw).request_id()
-    answer = error_answer(fault, api_format=ApiFormat.CHAT_COMPLETIONS, request_id=request_id)
-    return Response(answer.body, answer.status, dict(answer.headers))
+    answer = error_answer(fault, api_format=_nearest_format(request.url.path), request_id=request_id)
+    return Response(answer.body, answer.status, {**dict(answer.headers), **({"allow": allowed} if allowed else {})})
+
+
+def _nearest_format(path: str) -> ApiFormat:
+    """Return the API of the endpoint that a path is below, so that its client reads the error; else the commonest."""
+    return next((f for endpoint, f in ENDPOINTS.items() if path.startswith(endpoint)), ApiFormat.CHAT_COMPLETIONS)

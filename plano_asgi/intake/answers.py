@@ -6,7 +6,7 @@ from typing import Final
 import orjson
 
 from plano_asgi.conversation import ApiFormat
-from plano_asgi.decision import RoutingDecision
+from plano_asgi.decisions import RoutingDecision
 from plano_asgi.errors import CallError
 from plano_asgi.intake.encodings import ACCEPTED
 from plano_asgi.preferences import NO_ROUTE_NAME
@@ -15,7 +15,8 @@ from plano_asgi.wire import error_body, error_status
 NO_MODEL: Final = "none"
 RETRY_AFTER_S: Final = 1
 _REQUEST_ID_HEADERS: Final = {ApiFormat.MESSAGES: "request-id"}
-_EXTRA_HEADERS: Final = {405: ("allow", "POST"), 413: ("connection", "close"), 415: ("accept-encoding", ACCEPTED)}
+_CLOSE: Final = ("connection", "close")  # the rest of the body is not worth reading
+_EXTRA_HEADERS: Final = {405: ("allow", "POST"), 408: _CLOSE, 413: _CLOSE, 415: ("accept-encoding", ACCEPTED)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,6 @@ class RoutingRequest:
     bypass: bool
 
 
-def endpoint_format(path: str) -> ApiFormat | None:
-    """Return the API format of the decision endpoint at a path, or None where there is none."""
-    return ENDPOINTS.get(path)
-
-
 def check_head(method: str, headers: Headers, *, body_bytes: int) -> None:
     """Guarantee that a request is worth reading the body of.
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from plano_asgi.conversation import LLMCall
-from plano_asgi.decision import PolicySource, Reason, RoutingDecision, Scores, Source
+from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Scores, Source
 from plano_asgi.preferences import RoutingPolicy
 
 

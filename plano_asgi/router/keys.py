@@ -8,9 +8,12 @@ from plano_asgi.preferences import RoutingPolicy
 
 def classification_key(conversation: Conversation, policy: RoutingPolicy, *, revision: str) -> bytes:
     """Return 16 bytes that differ wherever policy, classifier revision or conversation differ."""
-    hasher = hashlib.blake2b(policy.digest, digest_size=16, key=revision.encode()[:64], person=b"plano-decision")
+    hasher = hashlib.blake2b(policy.digest, digest_size=16, person=b"plano-decision")
+    texts = [revision]
     for message in conversation:
-        for text in (message.role.value, message.text, "\n".join(message.tool_calls), str(message.has_image)):
-            data = text.encode("utf-8", "surrogatepass")
-            hasher.update(len(data).to_bytes(8, "big") + data)
+        texts += (message.role.value, message.text, str(message.has_image))
+        texts += (str(len(message.tool_calls)), *message.tool_calls)
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        hasher.update(len(data).to_bytes(8, "big") + data)
     return hasher.digest()

@@ -9,7 +9,7 @@ from typing import Final
 
 from plano_asgi.classify import Classifier
 from plano_asgi.conversation import Conversation, LLMCall, Message, Role
-from plano_asgi.decision import PolicySource, Reason, RoutingDecision, Scores, Source
+from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Scores, Source
 from plano_asgi.errors import ClassificationError, RoutingUnavailableError
 from plano_asgi.events import CALL_ROUTED, CLASSIFIER_FAILED, CLASSIFIER_READY, CLASSIFIER_SLOW, get_logger
 from plano_asgi.policy import Rules, check_inline, decide, undecided
@@ -56,6 +56,7 @@ class Router:
         cache: Store[bytes, Scores],
         on_error: OnError = OnError.DEFAULT,
         allow_inline: bool = True,
+        is_enabled: bool = True,
         deadline_ms: float,
         workers: int = 1,
         queue: int = 256,
@@ -69,6 +70,7 @@ class Router:
         self._cache = cache
         self._on_error = on_error
         self._allow_inline = allow_inline
+        self._is_enabled = is_enabled
         self._classifications = Classifications(workers=workers, queue=queue)
         self._is_ready = False
 
@@ -88,7 +90,7 @@ class Router:
         conversation = (Message(role=Role.USER, text=WARM_UP_TEXT),)
         started = perf_counter()
         if self.policy.preferences:
-            self.classifier.classify(conversation, self.policy)
+            _trusted(self.classifier.classify(conversation, self.policy), self.policy)
         elapsed_ms = _milliseconds_since(started)
         self._is_ready = True
         report = {
@@ -139,7 +141,7 @@ class Router:
             check_inline(call.inline_policy, self.catalog, allowed=self._allow_inline)
             policy, policy_source = call.inline_policy, PolicySource.INLINE
         undecided_for = partial(undecided, call, rules=self.rules, policy_source=policy_source)
-        if bypass:
+        if bypass or not self._is_enabled:
             return undecided_for(reason=Reason.BYPASSED)
         if not self.rules.apply_to(call):
             return undecided_for(reason=Reason.NOT_APPLICABLE)
@@ -157,7 +159,7 @@ class Router:
         return _Pending(call, policy, policy_source, future)
 
     def _classify(self, key: bytes, conversation: Conversation, policy: RoutingPolicy) -> Scores:
-        scores = self.classifier.classify(conversation, policy)
+        scores = _trusted(self.classifier.classify(conversation, policy), policy)
         self._cache.put(key, scores)
         return scores
 
@@ -180,6 +182,15 @@ class Router:
         if self._on_error is OnError.REJECT:
             raise RoutingUnavailableError("the router has no decision for this call now; try again shortly") from error
         return undecided(call, rules=self.rules, reason=Reason.ERROR, policy_source=policy_source)
+
+
+def _trusted(scores: Scores, policy: RoutingPolicy) -> Scores:
+    """Return the scores; a NaN among them would be below any threshold, and look like an honest no."""
+    if scores.routes.keys() != {preference.name for preference in policy.preferences}:
+        raise ClassificationError("the classifier scored other routes than the policy's")
+    if not all(0 <= chance <= 1 for chance in (scores.other, *scores.routes.values())):
+        raise ClassificationError("the classifier gave scores that are no probabilities")
+    return scores
 
 
 def _has_user_text(conversation: Conversation) -> bool:

@@ -2,14 +2,12 @@
 
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from threading import get_ident
+from typing import Any
 
 import anyio
-from anyio import RunFinishedError
-from anyio.from_thread import run_sync
 from anyio.lowlevel import current_token
 
-from plano_asgi.decision import Scores
+from plano_asgi.decisions import Scores
 from plano_asgi.errors import ClassificationError, ClassifierTimeoutError
 
 
@@ -21,14 +19,13 @@ def wait_blocking(future: Future[Scores], timeout_s: float) -> Scores | Classifi
 async def wait_async(future: Future[Scores], timeout_s: float) -> Scores | ClassificationError:
     """Return the same as `wait_blocking`, and neither block the event loop nor hold a thread meanwhile."""
     done = anyio.Event()
-    token, loop_thread = current_token(), get_ident()
+    # anyio's own call into a loop waits for it, so a host that stalls its loop would stall the classifier for everybody
+    loop: Any = current_token().native_token  # asyncio's event loop, or trio's token
+    call_soon = getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
 
     def announce(_: Future[Scores]) -> None:
-        if get_ident() == loop_thread:
-            done.set()
-            return
-        with suppress(RunFinishedError):  # the loop may have ended while the work ran on
-            run_sync(done.set, token=token)
+        with suppress(RuntimeError):  # the loop may have ended while the work ran on
+            call_soon(done.set)
 
     future.add_done_callback(announce)
     with anyio.move_on_after(timeout_s):

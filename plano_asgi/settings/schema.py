@@ -59,7 +59,7 @@ class ClassifierSettings(Section):
     Attributes:
         kind: Which classifier.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        threads: Threads of one inference; None for as many as the container has cores.
+        threads: Classifications that run side by side; None for as many as the container has cores.
         model_path: Folder of the model, where it is not the shipped one.
         prompt_form: Order and wording of the prompt that a generative classifier reads.
         deadline_ms: Milliseconds one decision may take; None for the classifier's own default.

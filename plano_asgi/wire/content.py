@@ -4,7 +4,7 @@ The three APIs use different names for the same kinds of part and never one name
 them all. Parts of kinds that are unknown here carry no text for a router and are passed over.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from plano_asgi.wire.fields import a_string, an_array, an_object, place, required, wrong_type
@@ -15,7 +15,7 @@ IMAGE_PARTS: Final = frozenset({"image", "image_url", "input_image"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """One message's content.
+    """One message's content; its words are not in its `repr`.
 
     Attributes:
         text: All text parts, joined by a newline.
@@ -24,9 +24,9 @@ class Content:
         has_image: Whether an image is among the parts.
     """
 
-    text: str = ""
+    text: str = field(default="", repr=False)
     tool_calls: tuple[str, ...] = ()
-    tool_results: tuple[str, ...] = ()
+    tool_results: tuple[str, ...] = field(default=(), repr=False)
     has_image: bool = False
 
 

@@ -1,6 +1,7 @@
 """Errors in the shape that each API's clients parse."""
 
 import re
+from http import HTTPStatus
 from typing import Final
 
 import orjson
@@ -21,14 +22,15 @@ _ANTHROPIC_TYPES: Final = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+OVERLOADED: Final = 529  # Anthropic's own status
 _SERVER_ERRORS: Final = 500
 _INDEX: Final = re.compile(r"\[(\d+)\]")
 
 
 def error_status(error: CallError, api_format: ApiFormat) -> int:
     """Return the HTTP status that this API uses for the error: Anthropic says 529 where others say 503."""
-    if api_format is ApiFormat.MESSAGES and error.status == 503:  # noqa: PLR2004 - HTTP's own number
-        return 529
+    if api_format is ApiFormat.MESSAGES and error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return OVERLOADED
     return error.status
 
 

@@ -69,8 +69,8 @@ def model(fields: Fields) -> str | None:
     name = a_string(value, "model")
     if not 1 <= len(name) <= MAX_MODEL_CHARS:
         raise invalid("model", f"a model name has 1 to {MAX_MODEL_CHARS} characters")
-    if not name.isprintable() or " " in name or ".." in name:
-        raise invalid("model", "a model name has no spaces, control characters or '..'")
+    if not name.isascii() or not name.isprintable() or " " in name or ".." in name:
+        raise invalid("model", "a model name is printable ASCII without spaces or '..'")
     return name
 
 

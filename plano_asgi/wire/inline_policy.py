@@ -27,6 +27,26 @@ from plano_asgi.wire.fields import Fields, a_string, an_array, an_object, invali
 POLICY_KEY: Final = "routing_policy"
 PREFERENCES_KEY: Final = "routing_preferences"
 INLINE_KEYS: Final = frozenset({POLICY_KEY, PREFERENCES_KEY})
+_NAMED_KEYS: Final = frozenset(
+    {
+        "access_key",
+        "api_key",
+        "base_url",
+        "default",
+        "description",
+        "endpoint",
+        "headers",
+        "http_host",
+        "model",
+        "models",
+        "name",
+        "passthrough_auth",
+        "prefer",
+        "provider_interface",
+        PREFERENCES_KEY,
+        "selection_policy",
+    }
+)  # what a refusal may name; any other key is a text of the caller's and is not echoed
 
 
 def read_inline_policy(body: Fields) -> RoutingPolicy | None:
@@ -97,10 +117,12 @@ def _selection_policy(item: Fields, at: str) -> SelectionPolicy:
     prefer = _closed_object(value, policy_at, {"prefer"}).get("prefer")
     if prefer is None or prefer == "":
         return SelectionPolicy.NONE
+    prefer_at = place(policy_at, "prefer")
+    name = a_string(prefer, prefer_at)
     try:
-        return SelectionPolicy(a_string(prefer, place(policy_at, "prefer")))
+        return SelectionPolicy(name)
     except ValueError:
-        raise invalid(place(policy_at, "prefer"), f"expected one of {', '.join(SelectionPolicy)}") from None
+        raise invalid(prefer_at, f"expected one of {', '.join(SelectionPolicy)}") from None
 
 
 def _model(value: object, at: str) -> str:
@@ -112,9 +134,10 @@ def _model(value: object, at: str) -> str:
 
 def _closed_object(value: object, at: str, allowed: set[str]) -> Fields:
     fields = an_object(value, at)
-    if unknown := sorted(fields.keys() - allowed):
+    if unknown := fields.keys() - allowed:
         known = ", ".join(sorted(allowed))
-        unknown_at = place(at, unknown[0]) if unknown[0].isidentifier() and len(unknown[0]) <= 64 else at  # noqa: PLR2004 - long or odd names are not echoed
+        named = sorted(unknown & _NAMED_KEYS)
+        unknown_at = place(at, named[0]) if named else at
         raise WireFormatError(
             f"{unknown_at}: unknown key; allowed are {known}", code="unknown_parameter", param=unknown_at
         )

@@ -9,7 +9,7 @@ what is not replaced or cut is not touched, whatever its spacing, number format 
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
@@ -36,7 +36,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class JsonDocument:
-    """A JSON object as its bytes, its meaning and the places of its members.
+    """A JSON object as its bytes, its meaning and the places of its members; its `repr` quotes no value.
 
     Attributes:
         data: The bytes as they came.
@@ -44,8 +44,8 @@ class JsonDocument:
         members: The top-level members, in their order; names are unique.
     """
 
-    data: bytes
-    value: Mapping[str, object]
+    data: bytes = field(repr=False)
+    value: Mapping[str, object] = field(repr=False)
     members: tuple[Member, ...]
 
 

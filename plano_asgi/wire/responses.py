@@ -17,6 +17,7 @@ _ROLES: Final = {
 }
 _CALL_ITEMS: Final = frozenset({"function_call", "custom_tool_call"})
 _OUTPUT_ITEMS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
+_STORED_INPUTS: Final = ("prompt", "previous_response_id", "conversation")
 
 
 def read(body: Fields) -> LLMCall:
@@ -42,7 +43,7 @@ def _instructions(body: Fields) -> Conversation:
 def _input(body: Fields) -> Conversation:
     value = body.get("input")
     if value is None:
-        if body.get("prompt") is None:  # a stored prompt brings its own input
+        if all(body.get(key) is None for key in _STORED_INPUTS):
             raise fields.missing("input")
         return ()
     if isinstance(value, str):
@@ -56,7 +57,7 @@ def _input(body: Fields) -> Conversation:
 
 def _item(item: Fields, at: str) -> Message | None:
     """Return what an input item says, None for items without words of their own (reasoning, references, ...)."""
-    kind = a_string(item.get("type", "message"), place(at, "type"))
+    kind = _kind(item, at)
     if kind == "message":
         role = _ROLES.get(a_string(required(item, "role", at), place(at, "role")))
         if role is None:
@@ -70,3 +71,11 @@ def _item(item: Fields, at: str) -> Message | None:
         content = read_content(item.get("output"), place(at, "output"))
         return Message(role=Role.TOOL, text=content.text, has_image=content.has_image)
     return None
+
+
+def _kind(item: Fields, at: str) -> str:
+    """Return an item's type; both a message and a reference (by `id` alone) may leave it out."""
+    kind = item.get("type")
+    if kind is None:
+        return "item_reference" if "id" in item and "role" not in item else "message"
+    return a_string(kind, place(at, "type"))
