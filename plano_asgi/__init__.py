@@ -17,18 +17,20 @@ if TYPE_CHECKING:
     from plano_asgi.classify import Classifier
     from plano_asgi.conversation import ApiFormat, LLMCall, Message, Role
     from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Scores, Source
-    from plano_asgi.errors import CallError, ConfigurationError, PlanoError
+    from plano_asgi.errors import ArtifactError, CallError, ConfigurationError, MissingExtraError, PlanoError
     from plano_asgi.preferences import RoutingPolicy, RoutingPreference
     from plano_asgi.router import Router
     from plano_asgi.settings import Settings, load_settings
 
 __all__ = [
     "ApiFormat",
+    "ArtifactError",
     "CallError",
     "Classifier",
     "ConfigurationError",
     "LLMCall",
     "Message",
+    "MissingExtraError",
     "PlanoError",
     "PolicySource",
     "Reason",
@@ -50,7 +52,7 @@ _HOMES: Final = {
     "classify": ("Classifier",),
     "conversation": ("ApiFormat", "LLMCall", "Message", "Role"),
     "decisions": ("PolicySource", "Reason", "RoutingDecision", "Scores", "Source"),
-    "errors": ("CallError", "ConfigurationError", "PlanoError"),
+    "errors": ("ArtifactError", "CallError", "ConfigurationError", "MissingExtraError", "PlanoError"),
     "preferences": ("RoutingPolicy", "RoutingPreference"),
     "router": ("Router",),
     "settings": ("Settings", "load_settings"),

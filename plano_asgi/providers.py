@@ -68,6 +68,10 @@ class ModelCatalog:
         """The model for calls that no route matches; None under `routing.unmatched: requested`."""
         return next((p.model for p in self.providers if p.is_default), None)
 
+    def qualified(self, model: str) -> str:
+        """Return the declared model of that bare name, and any other name as it is."""
+        return next((declared.model for declared in self.providers if bare_model(declared.model) == model), model)
+
     def undeclared(self, models: Iterable[str]) -> tuple[str, ...]:
         """Return those of the models that no provider declares, in their order."""
         declared = self.models

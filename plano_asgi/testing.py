@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from plano_asgi.classify import IsAwaited, always_awaited
 from plano_asgi.conversation import Conversation
 from plano_asgi.decisions import Scores
 from plano_asgi.preferences import RoutingPolicy
@@ -40,8 +41,11 @@ class FixedClassifier:
     def prepare(self, policy: RoutingPolicy) -> None:
         """Do nothing."""
 
-    def classify(self, conversation: Conversation, policy: RoutingPolicy) -> Scores:
+    def classify(
+        self, conversation: Conversation, policy: RoutingPolicy, *, is_awaited: IsAwaited = always_awaited
+    ) -> Scores:
         """Return the fixed chances, and what they leave for none of the routes."""
+        del is_awaited
         self.calls.append(conversation)
         self._before()
         routes = {preference.name: self._chances.get(preference.name, 0.0) for preference in policy.preferences}

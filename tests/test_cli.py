@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -351,3 +352,23 @@ def test_python_m_plano_asgi_is_the_same_command(configuration: str) -> None:
 
     assert "Usage: plano-asgi" in help_page.stdout
     assert json.loads(validated.stdout)["valid"] is True
+
+
+def test_validate_refuses_what_serve_would_refuse(tmp_path: Path) -> None:
+    """A classifier that this version does not have is a fault already when the configuration is validated."""
+    path = tmp_path / "plano.yaml"
+    path.write_text("model_providers: [{model: a/b, default: true}]\nclassifier: {kind: cascade}\n", encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "plano_asgi", "validate", "-c", str(path)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert "classifier.kind" in done.stderr
+
+
+def test_version_is_the_distribution_s() -> None:
+    """`plano-asgi --version` prints the version that is installed."""
+    done = subprocess.run([sys.executable, "-m", "plano_asgi", "--version"], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == version("plano-asgi")

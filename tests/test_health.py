@@ -13,6 +13,7 @@ import pytest
 from starlette.applications import Starlette
 from structlog.testing import capture_logs
 
+from plano_asgi.classify import IsAwaited, always_awaited
 from plano_asgi.classify.embedded.artifacts import SHIPPED_FOLDER
 from plano_asgi.conversation import Conversation
 from plano_asgi.decisions import Scores
@@ -57,7 +58,9 @@ class LoadingClassifier(FixedClassifier):
 class SilentClassifier(FixedClassifier):
     """A classifier that loads, and has no answer even then."""
 
-    def classify(self, conversation: Conversation, policy: RoutingPolicy) -> Scores:
+    def classify(
+        self, conversation: Conversation, policy: RoutingPolicy, *, is_awaited: IsAwaited = always_awaited
+    ) -> Scores:
         """Give none."""
         raise ClassificationError(
             f"nothing to say of {len(conversation)} messages and {len(policy.preferences)} routes"
@@ -193,26 +196,27 @@ def test_damaged_model_in_the_background_is_told_and_survived(
 
         (told,) = answer.json()["reasons"]
         assert answer.status_code == 503
-        assert told.startswith(f"{folder / 'encoder.onnx'}: its SHA-256 is not the one in router.json; reinstall")
+        assert told == "the model could not be loaded (ArtifactIntegrityError); the log says more"
         assert (call.status_code, call.json().get("reason")) == (status, reason)
 
     with capture_logs() as events:
         anyio.run(run)
     errors = [event for event in events if event["log_level"] == "error"]
     assert [event["error"] for event in errors] == ["ArtifactIntegrityError"]
+    assert errors[0]["detail"].startswith(f"{folder / 'encoder.onnx'}: its SHA-256 is not the one in router.json")
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "name"),
     [
-        (MemoryError(), "MemoryError: "),
-        (RuntimeError("no such device"), "RuntimeError: no such device"),
-        (ClassificationError("no answer"), "no answer"),
+        (MemoryError(), "MemoryError"),
+        (RuntimeError("no such device"), "RuntimeError"),
+        (ClassificationError("no answer"), "ClassificationError"),
     ],
     ids=["out of memory", "foreign", "ours"],
 )
-def test_any_failure_in_the_background_is_told_and_survived(fault: Exception, told: str, app_of: Service) -> None:
-    """Whatever keeps the model from being loaded, the service goes on and says what it was."""
+def test_any_failure_in_the_background_is_told_and_survived(fault: Exception, name: str, app_of: Service) -> None:
+    """Whatever keeps the model from being loaded, the service goes on and says of what kind it was."""
     classifier = LoadingClassifier(fault)
     classifier.loaded.set()
 
@@ -222,7 +226,10 @@ def test_any_failure_in_the_background_is_told_and_survived(fault: Exception, to
             answer = await readiness(client)
             call = await client.post(CHAT, json=CALL)
 
-        assert (answer.status_code, answer.json()["reasons"]) == (503, [told])
+        assert (answer.status_code, answer.json()["reasons"]) == (
+            503,
+            [f"the model could not be loaded ({name}); the log says more"],
+        )
         assert (call.status_code, call.json()["reason"]) == (200, "error")
 
     anyio.run(run)

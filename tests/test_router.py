@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plano_asgi.classify import Classifier
+from plano_asgi.classify import Classifier, IsAwaited, always_awaited
 from plano_asgi.conversation import ApiFormat, Conversation, LLMCall, Message, Role
 from plano_asgi.decisions import PolicySource, Reason, Scores, Source
 from plano_asgi.errors import PolicyRefusedError
@@ -43,7 +43,9 @@ class OddClassifier:
     def prepare(self, policy: RoutingPolicy) -> None:
         """Do nothing."""
 
-    def classify(self, conversation: Conversation, policy: RoutingPolicy) -> Scores:
+    def classify(
+        self, conversation: Conversation, policy: RoutingPolicy, *, is_awaited: IsAwaited = always_awaited
+    ) -> Scores:
         """Return the scores."""
         del conversation, policy
         return self.scores

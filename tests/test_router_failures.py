@@ -8,7 +8,7 @@ from concurrent import futures
 import anyio
 import pytest
 
-from plano_asgi.classify import Classifier
+from plano_asgi.classify import Classifier, IsAwaited, always_awaited
 from plano_asgi.conversation import Conversation, LLMCall
 from plano_asgi.decisions import Reason, Scores, Source
 from plano_asgi.errors import ClassificationError, RoutingUnavailableError
@@ -44,7 +44,9 @@ class OddClassifier:
     def prepare(self, policy: RoutingPolicy) -> None:
         """Do nothing."""
 
-    def classify(self, conversation: Conversation, policy: RoutingPolicy) -> Scores:
+    def classify(
+        self, conversation: Conversation, policy: RoutingPolicy, *, is_awaited: IsAwaited = always_awaited
+    ) -> Scores:
         """Return the scores."""
         del conversation, policy
         return self.scores

@@ -4,13 +4,21 @@ A classifier is one package and one line in `assembly`. It is called on worker t
 nothing of HTTP, caches, deadlines or models.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from plano_asgi.conversation import Conversation
 from plano_asgi.decisions import Scores
 from plano_asgi.preferences import RoutingPolicy
 
-__all__ = ["Classifier"]
+__all__ = ["Classifier", "IsAwaited", "always_awaited"]
+
+IsAwaited = Callable[[], bool]
+
+
+def always_awaited() -> bool:
+    """Return True: somebody waits for as long as it takes."""
+    return True
 
 
 class Classifier(Protocol):
@@ -35,8 +43,15 @@ class Classifier(Protocol):
     def prepare(self, policy: RoutingPolicy) -> None:
         """Compute in advance what depends on the policy alone."""
 
-    def classify(self, conversation: Conversation, policy: RoutingPolicy) -> Scores:
+    def classify(
+        self, conversation: Conversation, policy: RoutingPolicy, *, is_awaited: IsAwaited = always_awaited
+    ) -> Scores:
         """Return the probability of each route and of none of them. Thread-safe.
+
+        Args:
+            conversation: What was said; the user said something.
+            policy: The routes, at least one.
+            is_awaited: Whether anybody still waits for the answer; long work asks now and then, and gives up.
 
         Raises:
             ClassificationError: There is no trustworthy answer.

@@ -1,5 +1,6 @@
 """The subcommands and their options; each hands over to a module of this room."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -8,7 +9,6 @@ import typer
 from plano_asgi.settings import Settings, load_settings
 
 app: Final = typer.Typer(
-    help="Route LLM calls by plain-English preferences, inside your own service.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -21,6 +21,23 @@ ConfigOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
+
+
+def _print_version(is_asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if is_asked:
+        typer.echo(version("plano-asgi"))
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    *,
+    is_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Route LLM calls by plain-English preferences, inside your own service."""
+    del is_version
 
 
 def _load(config: Path | None) -> Settings:

@@ -83,6 +83,7 @@ def _starting_settings() -> Settings:
 
 
 def _device(settings: Settings) -> str:
+    build_classifier(settings)  # refuses a device that it cannot use
     return f"cpu (classifier.device: {settings.classifier.device})"
 
 

@@ -14,7 +14,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from plano_asgi.conversation import ApiFormat
-from plano_asgi.errors import CallError, PlanoError
+from plano_asgi.errors import CallError
 from plano_asgi.events import CLASSIFIER_FAILED, get_logger
 from plano_asgi.http.endpoints import DecisionEndpoint
 from plano_asgi.intake import Headers, error_answer
@@ -86,9 +86,9 @@ async def _start_in_background(app: Starlette) -> None:
     try:
         await anyio.to_thread.run_sync(app.state.router.start, abandon_on_cancel=True)
     except Exception as error:  # noqa: BLE001 - whatever it is, calls are still served by `on_error`
-        name, detail = type(error).__name__, str(error)
-        app.state.problem = detail if isinstance(error, PlanoError) else f"{name}: {detail}"
-        get_logger().error(CLASSIFIER_FAILED, error=name, detail=detail)
+        name = type(error).__name__
+        app.state.problem = f"the model could not be loaded ({name}); the log says more"  # anybody may ask: no paths
+        get_logger().error(CLASSIFIER_FAILED, error=name, detail=str(error))
 
 
 async def _health(_: Request) -> Response:

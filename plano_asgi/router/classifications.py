@@ -4,49 +4,70 @@ A classification belongs to nobody: a caller that gives up or disconnects does n
 who wait for it, or from the cache.
 """
 
+import os
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
+from typing import Final
 
+from plano_asgi.classify import IsAwaited
 from plano_asgi.decisions import Scores
-from plano_asgi.errors import ClassificationError, ClassifierSaturatedError, ClassifierTimeoutError
+from plano_asgi.errors import ClassificationError, ClassifierSaturatedError, ClassifierTimeoutError, PlanoError
+
+Work = Callable[[IsAwaited], Scores]
 
 
 class Classifications:
-    """Runs classifications on `workers` threads while at most `queue` more wait; thread-safe."""
+    """Runs classifications on `workers` threads while at most `queue` more wait; thread-safe, and fork-safe.
+
+    Callers join the classification of the same key that is under way, unless it has run for longer than their deadline.
+    """
 
     def __init__(self, *, workers: int, queue: int) -> None:
         """Set the bounds; threads start with the first classification."""
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="plano-classify")
-        self._limit = workers + queue
+        self._workers: Final = workers
+        self._limit: Final = workers + queue
+        self._start_empty()
+
+    def _start_empty(self) -> None:
+        self._process = os.getpid()
+        self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="plano-classify")
         self._in_flight: dict[Hashable, _Flight] = {}
         self._lock = Lock()
 
-    def submit(self, key: Hashable, work: Callable[[], Scores], *, deadline_s: float) -> Future[Scores]:
+    def submit(self, key: Hashable, work: Work, *, deadline_s: float) -> Future[Scores]:
         """Return the future scores of `work`, or of the same key's classification that is already under way.
 
         The future fails with a `ClassificationError` and nothing else.
 
+        Args:
+            key: What makes two classifications the same.
+            work: Classifies; is told how to ask whether anybody still waits.
+            deadline_s: Seconds that the caller will wait.
+
         Raises:
             ClassifierSaturatedError: The queue is full.
+            ClassifierTimeoutError: The classification under way has run for longer than the deadline.
             ClassificationError: No thread can take it, above all after `close`.
         """
-        latest_start = monotonic() + deadline_s
+        if os.getpid() != self._process:  # a fork takes no threads along
+            self._start_empty()
+        now = monotonic()
         with self._lock:
             if flight := self._in_flight.get(key):
-                flight.latest_start = latest_start  # who joins last waits longest
+                flight.join(now, deadline_s)
                 return flight.future
             if len(self._in_flight) >= self._limit:
                 raise ClassifierSaturatedError(f"{self._limit} classifications are waiting already")
-            flight = _Flight(work, latest_start)
+            flight = _Flight(work, awaited_until=now + deadline_s)
             try:
-                flight.future = self._executor.submit(flight.run)
+                flight.future = self._executor.submit(self._run, key, flight)
             except RuntimeError as error:
                 raise ClassificationError(str(error)) from error
             self._in_flight[key] = flight
-        flight.future.add_done_callback(lambda _: self._forget(key))
+        flight.future.add_done_callback(lambda _: self._forget(key, flight))
         return flight.future
 
     def close(self) -> None:
@@ -57,25 +78,40 @@ class Classifications:
         for flight in flights:  # under no lock, and not by the executor, which holds its own: their callbacks take ours
             flight.future.cancel()
 
-    def _forget(self, key: Hashable) -> None:
+    def _run(self, key: Hashable, flight: "_Flight") -> Scores:
         with self._lock:
-            self._in_flight.pop(key, None)
-
-
-@dataclass(slots=True)
-class _Flight:
-    """One classification under way; not started any more once nobody waits for it."""
-
-    work: Callable[[], Scores]
-    latest_start: float
-    future: Future[Scores] = field(init=False)
-
-    def run(self) -> Scores:
-        if monotonic() > self.latest_start:
-            raise ClassifierTimeoutError("waited past its deadline")
+            flight.running_since = monotonic()
+            if not flight.is_awaited():
+                self._in_flight.pop(key, None)  # before the lock is free, or a caller could join what is given up
+                raise ClassifierTimeoutError("waited past its deadline")
         try:
-            return self.work()
+            return flight.work(flight.is_awaited)
         except ClassificationError:
             raise
+        except PlanoError as error:  # its words are ours, and hold no key or prompt
+            raise ClassificationError(str(error)) from error
         except BaseException as error:  # a panic in a Rust library, such as tokenizers, is no Exception
             raise ClassificationError(f"{type(error).__name__} in the classifier") from error
+
+    def _forget(self, key: Hashable, flight: "_Flight") -> None:
+        with self._lock:
+            if self._in_flight.get(key) is flight:
+                del self._in_flight[key]
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """One classification under way, awaited until its last caller's deadline."""
+
+    work: Work
+    awaited_until: float
+    running_since: float | None = None
+    future: Future[Scores] = field(init=False)
+
+    def is_awaited(self) -> bool:
+        return monotonic() <= self.awaited_until
+
+    def join(self, now: float, deadline_s: float) -> None:
+        if self.running_since is not None and now - self.running_since > deadline_s:
+            raise ClassifierTimeoutError("the same classification hangs")
+        self.awaited_until = now + deadline_s

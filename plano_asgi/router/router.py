@@ -7,7 +7,9 @@ from functools import partial
 from time import perf_counter
 from typing import Final
 
-from plano_asgi.classify import Classifier
+import anyio.to_thread
+
+from plano_asgi.classify import Classifier, IsAwaited
 from plano_asgi.conversation import Conversation, LLMCall, Message, Role
 from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Scores, Source
 from plano_asgi.errors import ClassificationError, RoutingUnavailableError
@@ -20,6 +22,7 @@ from plano_asgi.router.keys import classification_key
 from plano_asgi.router.waiting import wait_async, wait_blocking
 from plano_asgi.stores import Store
 
+LONG_CONVERSATION: Final = 1_000  # messages; reading more than that takes too long for an event loop
 WARM_UP_TEXT: Final = "Which of these routes would take a call such as this one, if any of them does?"
 
 
@@ -43,7 +46,7 @@ class _Pending:
 class Router:
     """Decides where calls go. Thread-safe; `route` and `aroute` decide alike.
 
-    Memory is bounded by the cache it is given and by `queue`; a decision takes `deadline_ms` at the most.
+    Memory is bounded by the cache it is given and by `queue`; a classification is waited for `deadline_ms` at the most.
     """
 
     def __init__(  # noqa: PLR0913 - each is one seam, named at the one place that assembles them
@@ -124,15 +127,18 @@ class Router:
         begun = self._begin(call, bypass=bypass)
         if isinstance(begun, _Pending):
             begun = self._conclude(begun, wait_blocking(begun.scores, self.deadline_ms / 1000))
-        return _reported(begun, call, started, self.classifier.kind)
+        return self._reported(begun, call, started)
 
     async def aroute(self, call: LLMCall, *, bypass: bool = False) -> RoutingDecision:
         """Return where the call goes, without blocking the event loop; the same as `route` in everything else."""
         started = perf_counter()
-        begun = self._begin(call, bypass=bypass)
+        if len(call.conversation) > LONG_CONVERSATION:
+            begun = await anyio.to_thread.run_sync(partial(self._begin, call, bypass=bypass))
+        else:
+            begun = self._begin(call, bypass=bypass)
         if isinstance(begun, _Pending):
             begun = self._conclude(begun, await wait_async(begun.scores, self.deadline_ms / 1000))
-        return _reported(begun, call, started, self.classifier.kind)
+        return self._reported(begun, call, started)
 
     def _begin(self, call: LLMCall, *, bypass: bool) -> RoutingDecision | _Pending:
         """Return the decision where it can be had at once, else start the classification that it needs."""
@@ -158,8 +164,8 @@ class Router:
             return self._failed(call, policy_source, error)
         return _Pending(call, policy, policy_source, future)
 
-    def _classify(self, key: bytes, conversation: Conversation, policy: RoutingPolicy) -> Scores:
-        scores = _trusted(self.classifier.classify(conversation, policy), policy)
+    def _classify(self, key: bytes, conversation: Conversation, policy: RoutingPolicy, is_awaited: IsAwaited) -> Scores:
+        scores = _trusted(self.classifier.classify(conversation, policy, is_awaited=is_awaited), policy)
         self._cache.put(key, scores)
         return scores
 
@@ -183,6 +189,24 @@ class Router:
             raise RoutingUnavailableError("the router has no decision for this call now; try again shortly") from error
         return undecided(call, rules=self.rules, reason=Reason.ERROR, policy_source=policy_source)
 
+    def _reported(self, decision: RoutingDecision, call: LLMCall, started: float) -> RoutingDecision:
+        """Return the decision, qualified and timed, having logged the one line that tells of it."""
+        would_use = decision.would_use and self.catalog.qualified(decision.would_use)
+        decision = replace(decision, would_use=would_use, latency_ms=_milliseconds_since(started))
+        get_logger().info(
+            CALL_ROUTED,
+            api_format=call.api_format.value,
+            route=decision.route,
+            model=decision.would_use,
+            reason=decision.reason.value,
+            source=decision.source.value,
+            policy=decision.policy.value,
+            confidence=None if decision.confidence is None else round(decision.confidence, 3),
+            classifier=self.classifier.kind,
+            latency_ms=round(decision.latency_ms, 1),
+        )
+        return decision
+
 
 def _trusted(scores: Scores, policy: RoutingPolicy) -> Scores:
     """Return the scores; a NaN among them would be below any threshold, and look like an honest no."""
@@ -195,24 +219,6 @@ def _trusted(scores: Scores, policy: RoutingPolicy) -> Scores:
 
 def _has_user_text(conversation: Conversation) -> bool:
     return any(message.role is Role.USER and message.text.strip() for message in conversation)
-
-
-def _reported(decision: RoutingDecision, call: LLMCall, started: float, classifier: str) -> RoutingDecision:
-    """Return the decision with its latency, having logged the one line that tells of it."""
-    decision = replace(decision, latency_ms=_milliseconds_since(started))
-    get_logger().info(
-        CALL_ROUTED,
-        api_format=call.api_format.value,
-        route=decision.route,
-        model=decision.would_use,
-        reason=decision.reason.value,
-        source=decision.source.value,
-        policy=decision.policy.value,
-        confidence=None if decision.confidence is None else round(decision.confidence, 3),
-        classifier=classifier,
-        latency_ms=round(decision.latency_ms, 1),
-    )
-    return decision
 
 
 def _milliseconds_since(started: float) -> float:
