@@ -30,7 +30,7 @@ check: $(READY) ## format, lint, types, the ladder of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/interrogate --quiet tests
+	$(BIN)/interrogate tests
 
 bench: $(READY) ## the exam of the router, speed and memory
 	$(BIN)/python benchmarks/routing_exam.py

@@ -118,6 +118,7 @@ def test_huge_conversation_leaves_the_event_loop_free() -> None:
     turns_taken = 0
 
     async def main() -> None:
+        """Count the turns until there is a decision."""
         nonlocal turns_taken
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(decide)
@@ -126,6 +127,7 @@ def test_huge_conversation_leaves_the_event_loop_free() -> None:
                 await anyio.sleep(0.005)
 
     async def decide() -> None:
+        """Decide."""
         decisions.append(await router.aroute(call))
 
     anyio.run(main)
