@@ -11,7 +11,7 @@ is computed once and kept by the classifier.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +109,8 @@ class Head:
         w = self.weights
         both = np.concatenate([latest, in_context])
         mixed = (1 - w.context_share) * latest + w.context_share * in_context
-        call = _unit(mixed + np.tanh(both @ w.call_down + w.call_down_bias) @ w.call_up)
+        adapted = mixed + np.tanh(both @ w.call_down + w.call_down_bias) @ w.call_up
+        call = _unit(adapted)
         tasks = _softmax(both @ w.call_task + w.call_task_bias)
         cosine = np.stack([route.vector for route in routes]) @ call
         overlap = np.stack([route.coverage for route in routes]) @ tasks
@@ -119,9 +120,8 @@ class Head:
         return _softmax(logits / w.temperature)
 
 
-def _unit(vector: Array) -> Array:
-    unit: Array = (vector / np.linalg.norm(vector)).astype(np.float32)
-    return unit
+def _unit(vector: NDArray[np.floating[Any]]) -> Array:
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
 
 
 def _sigmoid(logits: Array) -> Array:
