@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from plano_asgi.conversation import ApiFormat, LLMCall, Message, Role
     from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Scores, Source
     from plano_asgi.errors import ArtifactError, CallError, ConfigurationError, MissingExtraError, PlanoError
+    from plano_asgi.http import PlanoMiddleware, PlanoState, decision
     from plano_asgi.preferences import RoutingPolicy, RoutingPreference
     from plano_asgi.router import Router
     from plano_asgi.settings import Settings, load_settings
@@ -32,6 +33,8 @@ __all__ = [
     "Message",
     "MissingExtraError",
     "PlanoError",
+    "PlanoMiddleware",
+    "PlanoState",
     "PolicySource",
     "Reason",
     "Role",
@@ -43,6 +46,7 @@ __all__ = [
     "Settings",
     "Source",
     "build_router",
+    "decision",
     "load_router",
     "load_settings",
 ]
@@ -53,6 +57,7 @@ _HOMES: Final = {
     "conversation": ("ApiFormat", "LLMCall", "Message", "Role"),
     "decisions": ("PolicySource", "Reason", "RoutingDecision", "Scores", "Source"),
     "errors": ("ArtifactError", "CallError", "ConfigurationError", "MissingExtraError", "PlanoError"),
+    "http": ("PlanoMiddleware", "PlanoState", "decision"),
     "preferences": ("RoutingPolicy", "RoutingPreference"),
     "router": ("Router",),
     "settings": ("Settings", "load_settings"),

@@ -9,6 +9,8 @@ PlanoError
 │   └── ArtifactIntegrityError (OSError)
 ├── CallError                           one call: answered in the caller's own API format
 │   ├── WireFormatError (ValueError)    the call is not what its API allows
+│   │   ├── AmbiguousBodyError          ... and two readers could understand it differently
+│   │   └── InlinePolicyError           ... and it is its inline policy that is wrong
 │   ├── PolicyRefusedError              an inline policy that this service does not allow
 │   └── RoutingUnavailableError         `routing.on_error: reject`, and no decision could be had
 └── ClassificationError (RuntimeError)  the classifier has no answer; never reaches a caller as such
@@ -110,6 +112,14 @@ class WireFormatError(CallError, ValueError):
     def __init__(self, message: str, *, code: str, param: str | None = None, status: int = 400) -> None:
         """Describe the fault; `status` is 400 unless HTTP has a better word for it."""
         super().__init__(message, status=status, code=code, param=param)
+
+
+class AmbiguousBodyError(WireFormatError):
+    """A body that two readers could understand differently; it is refused everywhere, never passed on."""
+
+
+class InlinePolicyError(WireFormatError):
+    """A call brings a malformed policy; it is refused everywhere, never ignored or passed on."""
 
 
 class PolicyRefusedError(CallError):

@@ -11,6 +11,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 CALL_ROUTED: Final = "plano.call_routed"
+CALL_PASSED_ON: Final = "plano.call_passed_on"
 CALL_REFUSED: Final = "plano.call_refused"
 CLASSIFIER_FAILED: Final = "plano.classifier_failed"
 CLASSIFIER_READY: Final = "plano.classifier_ready"

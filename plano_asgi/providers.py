@@ -68,6 +68,10 @@ class ModelCatalog:
         """The model for calls that no route matches; None under `routing.unmatched: requested`."""
         return next((p.model for p in self.providers if p.is_default), None)
 
+    def provider_of(self, model: str) -> ModelProvider | None:
+        """Return the provider that declares a qualified model, or None."""
+        return next((provider for provider in self.providers if provider.model == model), None)
+
     def qualified(self, model: str) -> str:
         """Return the declared model of that bare name, and any other name as it is."""
         return next((declared.model for declared in self.providers if bare_model(declared.model) == model), model)

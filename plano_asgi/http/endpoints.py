@@ -1,5 +1,6 @@
 """The decision endpoints as an ASGI app: what the router would do, with no model called."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -12,8 +13,9 @@ from plano_asgi.errors import CallError
 from plano_asgi.events import CALL_REFUSED, get_logger
 from plano_asgi.http.bodies import ClientDisconnectedError, read_body
 from plano_asgi.intake import Answer, Headers, RoutingRequest, check_head, decision_answer, error_answer
-from plano_asgi.intake.routing_requests import read_routing_request
+from plano_asgi.intake.routing_requests import ENDPOINTS, read_routing_request
 from plano_asgi.router import Router
+from plano_asgi.settings import Settings
 
 LARGE_BODY_BYTES: Final = 65_536  # below, reading takes less time than handing over to a thread
 
@@ -47,7 +49,7 @@ class DecisionEndpoint:
             answer = error_answer(error, api_format=self.api_format, request_id=request_id)
         except ClientDisconnectedError:
             return
-        await _send(answer, send)
+        await send_answer(answer, send)
 
     async def _decide(self, method: str, headers: Headers, receive: Receive, request_id: str) -> Answer:
         check_head(method, headers, body_bytes=self.body_bytes)
@@ -75,7 +77,24 @@ class DecisionEndpoint:
         return read() if is_small else await anyio.to_thread.run_sync(read)
 
 
-async def _send(answer: Answer, send: Send) -> None:
+async def send_answer(answer: Answer, send: Send) -> None:
+    """Send one whole answer."""
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def decision_endpoints(settings: Settings, router: Router) -> Mapping[str, DecisionEndpoint]:
+    """Return the decision endpoints by their paths; none where the settings switch them off."""
+    if not settings.endpoints:
+        return {}
+    return {
+        path: DecisionEndpoint(
+            router=router,
+            api_format=api_format,
+            body_bytes=settings.limits.body_bytes,
+            body_timeout_s=settings.limits.body_timeout_s,
+            bypass_allowed=settings.routing.bypass_header,
+        )
+        for path, api_format in ENDPOINTS.items()
+    }

@@ -16,7 +16,7 @@ from starlette.types import Scope
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError
 from plano_asgi.events import CLASSIFIER_FAILED, get_logger
-from plano_asgi.http.endpoints import DecisionEndpoint
+from plano_asgi.http.endpoints import decision_endpoints
 from plano_asgi.intake import Headers, error_answer
 from plano_asgi.intake.routing_requests import ENDPOINTS
 from plano_asgi.router import Router
@@ -28,20 +28,7 @@ READINESS_PATH: Final = "/readyz"
 
 def create_app(settings: Settings, router: Router) -> Starlette:
     """Return the app; its lifespan starts the router before the first call, or beside it (`startup: background`)."""
-    decision_routes = [
-        _ExactRoute(
-            path,
-            DecisionEndpoint(
-                router=router,
-                api_format=api_format,
-                body_bytes=settings.limits.body_bytes,
-                body_timeout_s=settings.limits.body_timeout_s,
-                bypass_allowed=settings.routing.bypass_header,
-            ),
-        )
-        for path, api_format in ENDPOINTS.items()
-        if settings.endpoints
-    ]
+    decision_routes = [_ExactRoute(path, endpoint) for path, endpoint in decision_endpoints(settings, router).items()]
     app = Starlette(
         routes=[*decision_routes, Route(HEALTH_PATH, _health), Route(READINESS_PATH, _readiness)],
         lifespan=_lifespan,

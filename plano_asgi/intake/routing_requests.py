@@ -7,7 +7,7 @@ from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.errors import WireFormatError
 from plano_asgi.intake.encodings import decode_body, too_large
 from plano_asgi.intake.headers import Headers
-from plano_asgi.wire import FORMATS, read_call, read_document
+from plano_asgi.wire import FORMATS, JsonDocument, read_call, read_document
 
 ROUTING_PREFIX: Final = "/routing"
 ENDPOINTS: Final = {ROUTING_PREFIX + wire.path: api_format for api_format, wire in FORMATS.items()}
@@ -17,6 +17,7 @@ ENDPOINTS: Final = {ROUTING_PREFIX + wire.path: api_format for api_format, wire 
 class RoutingRequest:
     """A call to decide on, and how the client asks for it."""
 
+    document: JsonDocument
     call: LLMCall
     bypass: bool
 
@@ -45,6 +46,6 @@ def read_routing_request(
     Raises:
         WireFormatError: The body is not a call of this API.
     """
-    data = decode_body(body, headers.get("content-encoding"), limit=body_bytes)
-    call = read_call(read_document(data), api_format)
-    return RoutingRequest(call=call, bypass=bypass_allowed and headers.asks_for_bypass)
+    document = read_document(decode_body(body, headers.get("content-encoding"), limit=body_bytes))
+    call = read_call(document, api_format)
+    return RoutingRequest(document=document, call=call, bypass=bypass_allowed and headers.asks_for_bypass)

@@ -32,6 +32,7 @@ class Classifications:
         self._start_empty()
 
     def _start_empty(self) -> None:
+        self._is_closed = False
         self._process = os.getpid()
         self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="plano-classify")
         self._in_flight: dict[Hashable, _Flight] = {}
@@ -70,8 +71,14 @@ class Classifications:
         flight.future.add_done_callback(lambda _: self._forget(key, flight))
         return flight.future
 
+    def reopen(self) -> None:
+        """Take work again, where `close` was called before."""
+        if self._is_closed:
+            self._start_empty()
+
     def close(self) -> None:
         """Drop what waits and let what runs end; later submissions are errors."""
+        self._is_closed = True
         self._executor.shutdown(wait=False)
         with self._lock:
             flights = list(self._in_flight.values())

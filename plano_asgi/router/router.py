@@ -85,10 +85,13 @@ class Router:
     def start(self) -> float:
         """Load the model, prepare the configured policy, and return the milliseconds of one timed classification.
 
+        A router that was closed is open again.
+
         Raises:
             ArtifactError: A model file is missing or not the published one.
             ClassificationError: The classifier cannot answer.
         """
+        self._classifications.reopen()
         self.classifier.prepare(self.policy)
         conversation = (Message(role=Role.USER, text=WARM_UP_TEXT),)
         started = perf_counter()

@@ -59,6 +59,6 @@ def read_call(document: JsonDocument, api_format: ApiFormat) -> LLMCall:
     return FORMATS[api_format].read(document.value)
 
 
-def rewrite(document: JsonDocument, *, model: str, cut: Collection[str] = INLINE_KEYS) -> bytes:
-    """Return the body with `model` set and an inline policy cut; every other byte as it came."""
-    return splice(document, replace={"model": model}, cut=cut)
+def rewrite(document: JsonDocument, *, model: str | None, cut: Collection[str] = INLINE_KEYS) -> bytes:
+    """Return the body with `model` set (None leaves it) and an inline policy cut; every other byte as it came."""
+    return splice(document, replace={} if model is None else {"model": model}, cut=cut)

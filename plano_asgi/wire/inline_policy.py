@@ -11,7 +11,7 @@ A key that the forms do not name is an error: a request has no place for a URL, 
 from collections.abc import Iterator
 from typing import Final
 
-from plano_asgi.errors import WireFormatError
+from plano_asgi.errors import InlinePolicyError, WireFormatError
 from plano_asgi.preferences import (
     MAX_DESCRIPTION_CHARS,
     MAX_ROUTES,
@@ -53,8 +53,15 @@ def read_inline_policy(body: Fields) -> RoutingPolicy | None:
     """Return the call's own policy, or None where it brings none; null counts as none.
 
     Raises:
-        WireFormatError: The policy is malformed; it is never ignored.
+        InlinePolicyError: The policy is malformed; it is never ignored.
     """
+    try:
+        return _read(body)
+    except WireFormatError as error:
+        raise InlinePolicyError(error.message, code=error.code, param=error.param) from None
+
+
+def _read(body: Fields) -> RoutingPolicy | None:
     given = [key for key in (POLICY_KEY, PREFERENCES_KEY) if body.get(key) is not None]
     if not given:
         return None

@@ -14,7 +14,7 @@ from typing import Final
 
 import orjson
 
-from plano_asgi.errors import WireFormatError
+from plano_asgi.errors import AmbiguousBodyError, WireFormatError
 
 MAX_DEPTH: Final = 256
 
@@ -104,7 +104,7 @@ def _duplicate_key(members: tuple[Member, ...]) -> WireFormatError:
     seen: set[str] = set()
     position = next(m.start for m in members if m.name in seen or seen.add(m.name))  # type: ignore[func-returns-value]  # add() returns None on purpose
     message = f"a top-level key appears twice (the second at byte {position}); send each key once"
-    return WireFormatError(message, code="duplicate_key")
+    return AmbiguousBodyError(message, code="duplicate_key")
 
 
 def _scan(data: bytes) -> Iterator[Member]:

@@ -1,0 +1,49 @@
+"""What a routed request looks like to the app: its body, its headers, and the headers of the answer."""
+
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import quote
+
+from plano_asgi.decisions import Reason, RoutingDecision
+from plano_asgi.intake.headers import BYPASS_HEADER
+from plano_asgi.providers import bare_model
+from plano_asgi.wire import JsonDocument, rewrite
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+_ABOUT_THE_OLD_BYTES: Final = frozenset(
+    {b"content-length", b"transfer-encoding", b"content-encoding", b"content-md5", b"content-digest", b"digest"}
+)
+_OURS: Final = b"x-plano-"
+_KEEPS_MODEL: Final = frozenset({Reason.BYPASSED, Reason.NOT_APPLICABLE})
+
+
+def rewritten_body(document: JsonDocument, decision: RoutingDecision, *, qualified: bool) -> bytes:
+    """Return the body with the decided model and without an inline policy; every other byte as it came.
+
+    The model is written as its provider names it, or `qualified`. It stays as it is where the decision leaves it.
+    """
+    model = None if decision.reason in _KEEPS_MODEL else decision.would_use
+    if model and not qualified:
+        model = bare_model(model) or model
+    return rewrite(document, model=model)
+
+
+def rewritten_headers(raw: Iterable[tuple[bytes, bytes]], *, length: int) -> RawHeaders:
+    """Return request headers for a body of that length, identity-encoded; a client's own `x-plano-*` are gone."""
+    kept = [(name, value) for name, value in raw if name.lower() not in _ABOUT_THE_OLD_BYTES and not _is_forged(name)]
+    return [*kept, (b"content-length", str(length).encode())]
+
+
+def decision_headers(decision: RoutingDecision) -> RawHeaders:
+    """Return the headers that tell a caller of the decision; the route is percent-encoded."""
+    told = {"x-plano-model": decision.would_use, "x-plano-reason": decision.reason.value}
+    if decision.route is not None:
+        told["x-plano-route"] = quote(decision.route, safe="")
+    if decision.confidence is not None:
+        told["x-plano-confidence"] = f"{decision.confidence:.4f}"
+    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in told.items() if value]
+
+
+def _is_forged(name: bytes) -> bool:
+    return name.lower().startswith(_OURS) and name.lower() != BYPASS_HEADER.encode()
