@@ -464,7 +464,39 @@ def test_middleware_in_front_sees_what_the_app_left(
 
 
 def test_body_beyond_the_bound_is_handed_on_as_it_comes(listening: PlanoMiddleware) -> None:
-    """A chunked body that grows too large is passed on message by message, none of them lost."""
+    """A chunked body that grows too large is passed on whole: what was read, then the rest as it comes."""
     chunks = [{"type": "http.request", "body": b"x" * 2_000, "more_body": n < 4} for n in range(5)]
 
-    assert drive(listening, chunks) == [*chunks, {"type": "http.disconnect"}]
+    read = {"type": "http.request", "body": b"x" * 6_000, "more_body": True}
+    assert drive(listening, chunks) == [read, *chunks[3:], {"type": "http.disconnect"}]
+
+
+@pytest.mark.parametrize("model", ["claude", "meta-llama/Llama-3-8b", "anthropic/claude-not-declared"])
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+def test_undeclared_model_of_the_client_stands_as_written(path: str, model: str, send: Wrapped) -> None:
+    """Under `routing.unmatched: requested` a client's own model reaches the app as it was written, slashes and all."""
+    content = json.dumps({**BODIES[path], "model": model}).encode()
+
+    answer = send(path, content, chances={}, more="routing: {unmatched: requested}\n")
+
+    assert answer.json()["body"].encode() == content
+    assert answer.headers["x-plano-reason"] == "no_match"
+
+
+def test_failure_is_not_told_as_a_matter_of_format(send: Wrapped) -> None:
+    """A classifier's failure is told as `error`, also where the default model does not speak the call's API."""
+
+    def fail() -> None:
+        raise RuntimeError
+
+    assert send(MESSAGES, before=fail).headers["x-plano-reason"] == "error"
+
+
+def test_tiny_chunks_cost_no_more_than_their_bytes(listening: PlanoMiddleware) -> None:
+    """A body in a hundred thousand empty and one-byte chunks reaches the app as one message."""
+    chunks = [{"type": "http.request", "body": b"x" * (n % 25 == 0), "more_body": True} for n in range(100_000)]
+    chunks.append({"type": "http.request", "body": b"", "more_body": False})
+
+    got = drive(listening, chunks)
+
+    assert got == [{"type": "http.request", "body": b"x" * 4_000, "more_body": False}, {"type": "http.disconnect"}]

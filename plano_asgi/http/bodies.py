@@ -32,20 +32,17 @@ async def read_body(receive: Receive, *, limit: int, timeout_s: float) -> bytes:
 
 
 async def _read(receive: Receive, limit: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
+    data = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnectedError
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
+        data += message.get("body", b"")
+        if len(data) > limit:
             await _drain(receive, more=message.get("more_body", False))
             raise too_large(limit)
-        chunks.append(chunk)
         if not message.get("more_body", False):
-            return b"".join(chunks)
+            return bytes(data)
 
 
 async def _drain(receive: Receive, *, more: bool) -> None:

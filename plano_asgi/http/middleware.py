@@ -24,7 +24,7 @@ from plano_asgi.errors import (
 )
 from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, CLASSIFIER_FAILED, get_logger
 from plano_asgi.http.endpoints import LARGE_BODY_BYTES, decision_endpoints, send_answer
-from plano_asgi.http.replay import BodyEnd, TakenBody, replay, take_body
+from plano_asgi.http.replay import NOTHING_TAKEN, BodyEnd, TakenBody, take_body
 from plano_asgi.http.state import STATE_KEY, OwnMapping, PlanoState
 from plano_asgi.intake import Headers, error_answer
 from plano_asgi.intake.encodings import too_large
@@ -94,14 +94,14 @@ class PlanoMiddleware:
 
     async def _serve_call(self, api_format: ApiFormat, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers.from_raw(scope["headers"])
-        taken = TakenBody((), BodyEnd.TOO_LARGE)
+        taken = NOTHING_TAKEN
         if (headers.content_length or 0) <= self._settings.limits.body_bytes:
             taken = await take_body(receive, limit=self._settings.limits.body_bytes)
         if taken.end in {BodyEnd.DISCONNECTED, BodyEnd.FAILED}:
             await self._app(scope, taken.replayed(receive), send)
             return
         try:
-            if taken.end is BodyEnd.TOO_LARGE:
+            if taken.end is not BodyEnd.COMPLETE:
                 raise too_large(self._settings.limits.body_bytes)
             request = await self._read(api_format, headers, taken.data)
             decision = await self._decide(request)
@@ -117,12 +117,12 @@ class PlanoMiddleware:
         if self._is_observed():
             await self._app(scope, taken.replayed(receive), send)
             return
-        body = rewritten_body(request.document, decision, qualified=self._settings.routing.model_form == "qualified")
+        qualified = self._settings.routing.model_form == "qualified"
+        body = rewritten_body(request.document, decision, self._router.catalog, qualified=qualified)
         scope = OwnMapping(scope, {"headers": rewritten_headers(scope["headers"], length=len(body))})
-        message = {"type": "http.request", "body": body, "more_body": False}
         if self._settings.response_headers:
             send = _with_headers(send, decision)
-        await self._app(scope, replay((message,), receive), send)
+        await self._app(scope, TakenBody(body, BodyEnd.COMPLETE).replayed(receive), send)
 
     async def _read(self, api_format: ApiFormat, headers: Headers, body: bytes) -> RoutingRequest:
         read = partial(

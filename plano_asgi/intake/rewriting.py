@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from plano_asgi.decisions import Reason, RoutingDecision
 from plano_asgi.intake.headers import BYPASS_HEADER
-from plano_asgi.providers import bare_model
+from plano_asgi.providers import ModelCatalog, bare_model
 from plano_asgi.wire import JsonDocument, rewrite
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -18,15 +18,18 @@ _OURS: Final = b"x-plano-"
 _KEEPS_MODEL: Final = frozenset({Reason.BYPASSED, Reason.NOT_APPLICABLE})
 
 
-def rewritten_body(document: JsonDocument, decision: RoutingDecision, *, qualified: bool) -> bytes:
+def rewritten_body(
+    document: JsonDocument, decision: RoutingDecision, catalog: ModelCatalog, *, qualified: bool
+) -> bytes:
     """Return the body with the decided model and without an inline policy; every other byte as it came.
 
-    The model is written as its provider names it, or `qualified`. It stays as it is where the decision leaves it.
+    The model is written as its provider names it, or `qualified`. It stays as it is where the decision leaves it, or
+    keeps one that nobody declares.
     """
-    model = None if decision.reason in _KEEPS_MODEL else decision.would_use
-    if model and not qualified:
-        model = bare_model(model) or model
-    return rewrite(document, model=model)
+    provider = None if decision.reason in _KEEPS_MODEL else catalog.provider_of(decision.would_use or "")
+    if provider is None:
+        return rewrite(document, model=None)
+    return rewrite(document, model=provider.model if qualified else bare_model(provider.model))
 
 
 def rewritten_headers(raw: Iterable[tuple[bytes, bytes]], *, length: int) -> RawHeaders:

@@ -29,15 +29,17 @@ def fit_format(decision: RoutingDecision, call: LLMCall, *, rules: Rules, catalo
     """Return the decision with only those models that speak the call's API.
 
     A route left with none falls to the default model, and that, where it does not speak it either, to the model that
-    the client named; the reason is then `format`.
+    the client named; the reason is then `format`. A model that the client named and nobody declares is left alone.
     """
     if decision.would_use is None or decision.reason in {Reason.BYPASSED, Reason.NOT_APPLICABLE}:
         return decision
     models = tuple(model for model in decision.models if speaks(model, call.api_format, catalog))
     if models:
         return replace(decision, models=models, would_use=models[0])
-    if not decision.models and speaks(decision.would_use, call.api_format, catalog):
+    is_clients = catalog.provider_of(decision.would_use) is None
+    if not decision.models and (is_clients or speaks(decision.would_use, call.api_format, catalog)):
         return decision
     default = rules.default_model
     would_use = default if default and speaks(default, call.api_format, catalog) else call.model
-    return replace(decision, route=None, models=(), would_use=would_use, reason=Reason.FORMAT)
+    reason = Reason.ERROR if decision.reason is Reason.ERROR else Reason.FORMAT
+    return replace(decision, route=None, models=(), would_use=would_use, reason=reason)
