@@ -77,10 +77,11 @@ def serve() -> Iterator[Callable[[Starlette], str]]:
 
 @contextmanager
 def _running(app: Starlette) -> Iterator[str]:
-    """Serve an app, give its URL, and stop it."""
+    """Serve an app as a plain uvicorn would, give its URL, and stop it."""
     listener = socket.socket(proto=socket.IPPROTO_TCP)  # named, so that asyncio switches Nagle's algorithm off
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="on", log_config=None, access_log=False))
+    config = uvicorn.Config(app, http="h11", loop="asyncio", lifespan="on", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
     thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:
