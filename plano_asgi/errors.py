@@ -13,15 +13,24 @@ PlanoError
 │   │   └── InlinePolicyError           ... and it is its inline policy that is wrong
 │   ├── PolicyRefusedError              an inline policy that this service does not allow
 │   └── RoutingUnavailableError         `routing.on_error: reject`, and no decision could be had
+├── CasesError (ValueError)             at a desk: every fault of an evaluation's cases, at once
+├── ExportError (ValueError)            at a desk: a model cannot be exported, or its export is not as good as it
+├── NetworkError (OSError)              another server could not be asked, or its answer is of no use
+│   └── NetworkTimeoutError             ... within the time it was given
 └── ClassificationError (RuntimeError)  the classifier has no answer; never reaches a caller as such
     ├── ClassifierTimeoutError
-    └── ClassifierSaturatedError
+    ├── ClassifierSaturatedError
+    ├── ClassifierUnavailableError      it runs elsewhere, and cannot answer now
+    └── UnreadableAnswerError           a generative one wrote something that names no route
 ```
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+MOST_LISTED: Final = 100  # faults of cases, in one message
 
 
 class PlanoError(Exception):
@@ -85,6 +94,23 @@ class ArtifactIntegrityError(ArtifactError, OSError):
         super().__init__(f"{path}: {problem}; reinstall plano-asgi or export the model again")
 
 
+class CasesError(PlanoError, ValueError):
+    """The cases of an evaluation cannot be used; `faults` lists everything that is wrong with them."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        """Keep the faults in the order of the lines; the message lists the first 100."""
+        self.faults = tuple(faults)
+        count = f"{len(self.faults)} fault{'' if len(self.faults) == 1 else 's'}"
+        listed = [*map(str, self.faults[:MOST_LISTED])]
+        if unlisted := len(self.faults) - len(listed):
+            listed.append(f"... and {unlisted} more")
+        super().__init__("\n".join([f"{count} in the cases:", *listed]))
+
+
+class ExportError(PlanoError, ValueError):
+    """A model cannot be exported, or its export misses what it has to reach."""
+
+
 class CallError(PlanoError):
     """A call that is answered with an error, in the caller's own API format.
 
@@ -140,6 +166,14 @@ class RoutingUnavailableError(CallError):
         super().__init__(message, status=503, code="router_unavailable")
 
 
+class NetworkError(PlanoError, OSError):
+    """Another server could not be asked, or its answer is of no use; names neither a URL's path nor what was sent."""
+
+
+class NetworkTimeoutError(NetworkError):
+    """Another server did not answer within the time it was given."""
+
+
 class ClassificationError(PlanoError, RuntimeError):
     """The classifier has no answer for a conversation."""
 
@@ -150,3 +184,11 @@ class ClassifierTimeoutError(ClassificationError):
 
 class ClassifierSaturatedError(ClassificationError):
     """`classifier.queue` calls are waiting already."""
+
+
+class ClassifierUnavailableError(ClassificationError):
+    """The classifier runs elsewhere and cannot answer now; it may again without any change here."""
+
+
+class UnreadableAnswerError(ClassificationError):
+    """A generative classifier wrote something that names no route and does not say that there is none."""

@@ -5,17 +5,20 @@ the standard logger `plano_asgi`, which is silent until the host gives it a hand
 """
 
 import logging
+from functools import cache
 from typing import Final
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+CACHE_FAILED: Final = "plano.cache_failed"
 CALL_ROUTED: Final = "plano.call_routed"
 CALL_PASSED_ON: Final = "plano.call_passed_on"
 CALL_REFUSED: Final = "plano.call_refused"
 CLASSIFIER_FAILED: Final = "plano.classifier_failed"
 CLASSIFIER_READY: Final = "plano.classifier_ready"
 CLASSIFIER_SLOW: Final = "plano.classifier_slow"
+ROUTE_UNKNOWN: Final = "plano.route_unknown"
 SETTINGS_IGNORED: Final = "plano.settings_ignored"
 
 _STANDARD_LOGGER = logging.getLogger("plano_asgi")
@@ -26,8 +29,13 @@ def get_logger() -> FilteringBoundLogger:
     """Return the host's structlog logger where it has configured one, else the standard logger's."""
     if structlog.is_configured():
         return structlog.get_logger("plano_asgi")  # type: ignore[no-any-return]  # structlog types it Any
+    return _standard_logger()
+
+
+@cache
+def _standard_logger() -> FilteringBoundLogger:
     return structlog.wrap_logger(  # type: ignore[no-any-return]  # structlog types it Any
         _STANDARD_LOGGER,
         processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
         wrapper_class=structlog.stdlib.BoundLogger,
-    )
+    ).bind()

@@ -1,10 +1,12 @@
 """Model providers: where models are served."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
+from plano_asgi.conversation import ApiFormat
 from plano_asgi.secret import Secret
 
 MAX_MODEL_CHARS: Final = 256
@@ -26,13 +28,74 @@ def bare_model(model: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Convention:
+    """What is known of a provider by its name alone.
+
+    Attributes:
+        base_url: Its URL as the official SDK takes it: Anthropic's where Messages is all it speaks, else OpenAI's.
+        key_variables: Environment variables that its key is usually kept in, the likeliest first.
+        speaks: The APIs it serves natively.
+    """
+
+    base_url: str | None = None
+    key_variables: tuple[str, ...] = ()
+    speaks: frozenset[ApiFormat] = frozenset({ApiFormat.CHAT_COMPLETIONS})
+
+
+_OPENAI: Final = frozenset({ApiFormat.CHAT_COMPLETIONS, ApiFormat.RESPONSES})
+_GEMINI: Final = Convention(
+    base_url="https://generativelanguage.googleapis.com/v1beta/openai/",
+    key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+)
+_MOONSHOT: Final = Convention(base_url="https://api.moonshot.ai/v1", key_variables=("MOONSHOT_API_KEY",))
+_TOGETHER: Final = Convention(base_url="https://api.together.xyz/v1", key_variables=("TOGETHER_API_KEY",))
+_UNKNOWN: Final = Convention()
+_CONVENTIONS: Final[Mapping[str, Convention]] = MappingProxyType(
+    {
+        "amazon_bedrock": Convention(key_variables=("AWS_BEARER_TOKEN_BEDROCK",)),
+        "anthropic": Convention(
+            base_url="https://api.anthropic.com",
+            key_variables=("ANTHROPIC_API_KEY",),
+            speaks=frozenset({ApiFormat.MESSAGES}),
+        ),
+        "azure_openai": Convention(key_variables=("AZURE_OPENAI_API_KEY",)),
+        "deepseek": Convention(base_url="https://api.deepseek.com", key_variables=("DEEPSEEK_API_KEY",)),
+        "gemini": _GEMINI,
+        "google": _GEMINI,
+        "groq": Convention(base_url="https://api.groq.com/openai/v1", key_variables=("GROQ_API_KEY",)),
+        "mistral": Convention(base_url="https://api.mistral.ai/v1", key_variables=("MISTRAL_API_KEY",)),
+        "moonshot": _MOONSHOT,
+        "moonshotai": _MOONSHOT,
+        "openai": Convention(base_url="https://api.openai.com/v1", key_variables=("OPENAI_API_KEY",), speaks=_OPENAI),
+        "openrouter": Convention(base_url="https://openrouter.ai/api/v1", key_variables=("OPENROUTER_API_KEY",)),
+        "qwen": Convention(key_variables=("DASHSCOPE_API_KEY",)),
+        "together": _TOGETHER,
+        "together_ai": _TOGETHER,
+        "vercel": Convention(
+            base_url="https://ai-gateway.vercel.sh/v1",
+            key_variables=("AI_GATEWAY_API_KEY",),
+            speaks=frozenset(ApiFormat),
+        ),
+        "xai": Convention(base_url="https://api.x.ai/v1", key_variables=("XAI_API_KEY",), speaks=_OPENAI),
+        "zhipu": Convention(base_url="https://open.bigmodel.cn/api/paas/v4"),
+    }
+)
+
+
+def convention_of(model: str, *, interface: str | None = None) -> Convention:
+    """Return what is known of a qualified model's provider, or of one that `interface` names instead."""
+    return _CONVENTIONS.get((interface or model.partition("/")[0]).lower(), _UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelProvider:
     """Where one model is served.
 
     Attributes:
         model: Qualified model, `provider/model-name`.
         name: A name for people; the model where none was given.
-        base_url: The provider's URL, where it is not the conventional one.
+        base_url: Where it is served, as the SDK of `api_format` takes it; None where nobody said and no convention
+            tells, so that a call to it needs the setting `base_url`.
         access_key: The credential, or None; required only where we call the provider ourselves.
         is_default: Whether it serves calls that no route matches.
         interface: The API it speaks, as a provider's name, where the model's prefix does not tell.
@@ -50,6 +113,21 @@ class ModelProvider:
     http_host: str | None = None
     headers: tuple[tuple[str, Secret], ...] = field(default=(), repr=False)
     is_auth_passed_through: bool = False
+
+    @property
+    def model_name(self) -> str:
+        """The provider's own name of the model, as its SDK takes it."""
+        return bare_model(self.model)
+
+    @property
+    def api_formats(self) -> frozenset[ApiFormat]:
+        """The APIs that it serves natively."""
+        return convention_of(self.model, interface=self.interface).speaks
+
+    @property
+    def api_format(self) -> ApiFormat:
+        """The API whose SDK takes `base_url`: `messages` means Anthropic's, `chat_completions` OpenAI's."""
+        return ApiFormat.MESSAGES if self.api_formats == {ApiFormat.MESSAGES} else ApiFormat.CHAT_COMPLETIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +152,8 @@ class ModelCatalog:
 
     def qualified(self, model: str) -> str:
         """Return the declared model of that bare name, and any other name as it is."""
+        if model in self.models:
+            return model
         return next((declared.model for declared in self.providers if bare_model(declared.model) == model), model)
 
     def undeclared(self, models: Iterable[str]) -> tuple[str, ...]:

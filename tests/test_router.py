@@ -34,6 +34,7 @@ class OddClassifier:
     kind = "odd"
     threshold = 0.5
     deadline_ms = 1_000.0
+    parallelism = 1
 
     def __init__(self, scores: Scores, *, revision: str = "odd") -> None:
         """Keep the scores."""
@@ -49,6 +50,9 @@ class OddClassifier:
         """Return the scores."""
         del conversation, policy
         return self.scores
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def new_router(  # noqa: PLR0913 - what the tests vary

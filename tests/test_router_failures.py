@@ -36,6 +36,7 @@ class OddClassifier:
     revision = "odd"
     threshold = 0.5
     deadline_ms = 1_000.0
+    parallelism = 1
 
     def __init__(self, scores: Scores) -> None:
         """Keep the scores."""
@@ -50,6 +51,9 @@ class OddClassifier:
         """Return the scores."""
         del conversation, policy
         return self.scores
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def new_router(

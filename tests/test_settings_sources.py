@@ -50,7 +50,13 @@ def test_defaults_are_those_of_the_contract() -> None:
         "device": "auto",
         "threads": None,
         "model_path": None,
+        "base_url": None,
+        "access_key": None,
+        "model": None,
         "prompt_form": "gateway",
+        "decode": "score",
+        "score": "branch",
+        "prefix_bytes": 268_435_456,
         "deadline_ms": None,
         "queue": 256,
     }

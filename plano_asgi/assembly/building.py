@@ -5,7 +5,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from plano_asgi.assembly.cores import usable_cores
 from plano_asgi.classify import Classifier
 from plano_asgi.decisions import Scores
 from plano_asgi.errors import ConfigurationError, Fault
@@ -61,7 +60,7 @@ def build_router(settings: Settings, *, classifier: Classifier | None = None) ->
         allow_inline=routing.inline == "allow",
         is_enabled=settings.enabled,
         deadline_ms=settings.classifier.deadline_ms or classifier.deadline_ms,
-        workers=_threads(settings),
+        workers=_workers(settings, classifier),
         queue=settings.classifier.queue,
     )
 
@@ -92,8 +91,51 @@ def _embedded(settings: Settings) -> Classifier:
     return EmbeddedClassifier(path) if path else EmbeddedClassifier()
 
 
-def _threads(settings: Settings) -> int:
-    return settings.classifier.threads or usable_cores()
+def _remote(settings: Settings) -> Classifier:
+    from plano_asgi.classify.prompts import PromptForm  # noqa: PLC0415 - only where the settings ask for it
+    from plano_asgi.classify.remote import DEFAULT_MODEL, RemoteClassifier  # noqa: PLC0415
+
+    wanted = settings.classifier
+    if wanted.base_url is None:
+        raise ConfigurationError(
+            [Fault(where="classifier.base_url", what="is required where the classifier is remote")]
+        )
+    return RemoteClassifier(
+        wanted.base_url,
+        model=wanted.model or DEFAULT_MODEL,
+        form=PromptForm(wanted.prompt_form),
+        access_key=wanted.access_key,
+        timeout_ms=wanted.deadline_ms or RemoteClassifier.deadline_ms,
+        connections=wanted.threads or RemoteClassifier.parallelism,
+    )
 
 
-_CLASSIFIERS: Final[Mapping[str, Callable[[Settings], Classifier]]] = MappingProxyType({"embedded": _embedded})
+def _arch_router(settings: Settings) -> Classifier:
+    from plano_asgi.classify.arch_router import ArchRouterClassifier, Decode, Scoring  # noqa: PLC0415 - same
+    from plano_asgi.classify.prompts import PromptForm  # noqa: PLC0415
+
+    wanted = settings.classifier
+    if wanted.model_path is None:
+        what = "is required where the classifier is arch_router: the folder that plano-asgi export wrote"
+        raise ConfigurationError([Fault(where="classifier.model_path", what=what)])
+    return ArchRouterClassifier(
+        wanted.model_path,
+        device=wanted.device,
+        threads=wanted.threads,
+        form=PromptForm(wanted.prompt_form),
+        decode=Decode(wanted.decode),
+        scoring=Scoring(wanted.score),
+        prefix_bytes=wanted.prefix_bytes,
+    )
+
+
+def _workers(settings: Settings, classifier: Classifier) -> int:
+    """Return how many classifications run side by side; `threads` of `arch_router` are those inside one run."""
+    if settings.classifier.kind == "arch_router":
+        return classifier.parallelism
+    return settings.classifier.threads or classifier.parallelism
+
+
+_CLASSIFIERS: Final[Mapping[str, Callable[[Settings], Classifier]]] = MappingProxyType(
+    {"embedded": _embedded, "arch_router": _arch_router, "remote": _remote}
+)

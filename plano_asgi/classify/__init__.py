@@ -29,6 +29,7 @@ class Classifier(Protocol):
         revision: Changes whenever the same input may give another answer; part of cache keys.
         threshold: Least confidence in [0, 1] that selects a route, where the settings name none.
         deadline_ms: Milliseconds within which it should answer, where the settings name none.
+        parallelism: Classifications worth running side by side, at least 1, where the settings name none.
     """
 
     @property
@@ -39,6 +40,8 @@ class Classifier(Protocol):
     def threshold(self) -> float: ...  # noqa: D102
     @property
     def deadline_ms(self) -> float: ...  # noqa: D102
+    @property
+    def parallelism(self) -> int: ...  # noqa: D102
 
     def prepare(self, policy: RoutingPolicy) -> None:
         """Compute in advance what depends on the policy alone."""
@@ -57,3 +60,6 @@ class Classifier(Protocol):
             ClassificationError: There is no trustworthy answer.
         """
         ...
+
+    def close(self) -> None:
+        """Give back what other processes would miss, such as connections; it may be used again all the same."""

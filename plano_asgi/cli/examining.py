@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from plano_asgi.assembly import build_classifier, build_router
-from plano_asgi.assembly.cores import usable_cores
+from plano_asgi.classify.cores import usable_cores
 from plano_asgi.classify.embedded.artifacts import SHIPPED_FOLDER
 from plano_asgi.errors import PlanoError
 from plano_asgi.settings import STARTING_FILE, Settings, load_settings
@@ -89,6 +89,8 @@ def _device(settings: Settings) -> str:
 
 def _model_files(settings: Settings) -> str:
     revision = build_classifier(settings).revision
+    if settings.classifier.base_url:
+        return f"{settings.classifier.base_url}, revision {revision}"
     return f"{settings.classifier.model_path or SHIPPED_FOLDER}, revision {revision}"
 
 
@@ -96,6 +98,8 @@ def _timed(settings: Settings) -> str:
     router = build_router(settings)
     try:
         elapsed_ms = router.start()
+        if router.problem is not None:
+            raise router.problem
     finally:
         router.close()
     return f"{elapsed_ms:.1f} ms of {router.deadline_ms:.0f} ms allowed"

@@ -1,28 +1,17 @@
 """Which models can serve a call as it is: those whose provider speaks the call's own API."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
 
 from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.decisions import Reason, RoutingDecision
 from plano_asgi.policy.deciding import Rules
-from plano_asgi.providers import ModelCatalog
-
-_CHAT_ONLY: Final = frozenset({ApiFormat.CHAT_COMPLETIONS})
-_NATIVE: Final[Mapping[str, frozenset[ApiFormat]]] = {
-    "anthropic": frozenset({ApiFormat.MESSAGES}),
-    "openai": frozenset({ApiFormat.CHAT_COMPLETIONS, ApiFormat.RESPONSES}),
-    "xai": frozenset({ApiFormat.CHAT_COMPLETIONS, ApiFormat.RESPONSES}),
-    "vercel": frozenset(ApiFormat),
-}  # every other provider speaks Chat Completions
+from plano_asgi.providers import ModelCatalog, convention_of
 
 
 def speaks(model: str, api_format: ApiFormat, catalog: ModelCatalog) -> bool:
     """Return whether a qualified model's provider speaks an API natively."""
     provider = catalog.provider_of(model)
-    interface = (provider.interface if provider else None) or model.partition("/")[0]
-    return api_format in _NATIVE.get(interface, _CHAT_ONLY)
+    return api_format in (provider.api_formats if provider else convention_of(model).speaks)
 
 
 def fit_format(decision: RoutingDecision, call: LLMCall, *, rules: Rules, catalog: ModelCatalog) -> RoutingDecision:
@@ -40,6 +29,7 @@ def fit_format(decision: RoutingDecision, call: LLMCall, *, rules: Rules, catalo
     if not decision.models and (is_clients or speaks(decision.would_use, call.api_format, catalog)):
         return decision
     default = rules.default_model
-    would_use = default if default and speaks(default, call.api_format, catalog) else call.model
+    clients = call.model and catalog.qualified(call.model)
+    would_use = default if default and speaks(default, call.api_format, catalog) else clients
     reason = Reason.ERROR if decision.reason is Reason.ERROR else Reason.FORMAT
     return replace(decision, route=None, models=(), would_use=would_use, reason=reason)

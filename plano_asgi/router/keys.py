@@ -11,8 +11,8 @@ def classification_key(conversation: Conversation, policy: RoutingPolicy, *, rev
     hasher = hashlib.blake2b(policy.digest, digest_size=16, person=b"plano-decision")
     texts = [revision]
     for message in conversation:
-        texts += (message.role.value, message.text, str(message.has_image))
-        texts += (str(len(message.tool_calls)), *message.tool_calls)
+        outline = f"{message.role} {message.has_image} {len(message.tool_calls)}"
+        texts += (outline, message.text, *message.tool_calls)
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")
         hasher.update(len(data).to_bytes(8, "big") + data)

@@ -12,13 +12,27 @@ import anyio.to_thread
 from plano_asgi.classify import Classifier, IsAwaited
 from plano_asgi.conversation import Conversation, LLMCall, Message, Role
 from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Scores, Source
-from plano_asgi.errors import ClassificationError, RoutingUnavailableError
-from plano_asgi.events import CALL_ROUTED, CLASSIFIER_FAILED, CLASSIFIER_READY, CLASSIFIER_SLOW, get_logger
-from plano_asgi.policy import Rules, check_inline, decide, undecided
+from plano_asgi.errors import (
+    ClassificationError,
+    ClassifierTimeoutError,
+    ClassifierUnavailableError,
+    RoutingUnavailableError,
+)
+from plano_asgi.events import (
+    CACHE_FAILED,
+    CALL_ROUTED,
+    CLASSIFIER_FAILED,
+    CLASSIFIER_READY,
+    CLASSIFIER_SLOW,
+    get_logger,
+)
+from plano_asgi.policy import Rules, check_inline, decide, fit_format, undecided
 from plano_asgi.preferences import RoutingPolicy
 from plano_asgi.providers import ModelCatalog
 from plano_asgi.router.classifications import Classifications
 from plano_asgi.router.keys import classification_key
+from plano_asgi.router.repeated_start import RepeatedStart
+from plano_asgi.router.stand_in import stand_in
 from plano_asgi.router.waiting import wait_async, wait_blocking
 from plano_asgi.stores import Store
 
@@ -76,29 +90,52 @@ class Router:
         self._is_enabled = is_enabled
         self._classifications = Classifications(workers=workers, queue=queue)
         self._is_ready = False
+        self._problem: ClassificationError | None = None
+        self._repeated_start = RepeatedStart(self._warm_up)
 
     @property
     def is_ready(self) -> bool:
         """Whether the model is loaded and warm."""
-        return self._is_ready
+        return self._is_ready or stand_in() is not None
+
+    @property
+    def problem(self) -> ClassificationError | None:
+        """Why a router that was started is not ready: its classifier is elsewhere and cannot be asked."""
+        return self._problem
 
     def start(self) -> float:
         """Load the model, prepare the configured policy, and return the milliseconds of one timed classification.
 
-        A router that was closed is open again.
+        A router that was closed is open again. A classifier that is elsewhere and cannot be asked now is no reason not
+        to start: it is asked again at growing intervals, and calls are decided by `on_error` until it answers.
 
         Raises:
             ArtifactError: A model file is missing or not the published one.
             ClassificationError: The classifier cannot answer.
         """
         self._classifications.reopen()
+        if stand_in():
+            return 0.0
+        started = perf_counter()
+        try:
+            return self._warm_up()
+        except (ClassifierUnavailableError, ClassifierTimeoutError):
+            self._repeated_start.begin()
+            return _milliseconds_since(started)
+
+    def _warm_up(self) -> float:
         self.classifier.prepare(self.policy)
         conversation = (Message(role=Role.USER, text=WARM_UP_TEXT),)
         started = perf_counter()
-        if self.policy.preferences:
-            _trusted(self.classifier.classify(conversation, self.policy), self.policy)
+        try:
+            if self.policy.preferences:
+                _trusted(self.classifier.classify(conversation, self.policy), self.policy)
+        except ClassificationError as error:
+            self._problem = error
+            self._log_failure(error)
+            raise
         elapsed_ms = _milliseconds_since(started)
-        self._is_ready = True
+        self._is_ready, self._problem = True, None
         report = {
             "classifier": self.classifier.kind,
             "classify_ms": round(elapsed_ms, 1),
@@ -113,14 +150,17 @@ class Router:
 
     def close(self) -> None:
         """Drop the calls that wait for a classification; later calls are decided by `on_error`."""
+        self._repeated_start.stop()
         self._classifications.close()
+        self.classifier.close()
 
-    def route(self, call: LLMCall, *, bypass: bool = False) -> RoutingDecision:
+    def route(self, call: LLMCall, *, bypass: bool = False, is_translated: bool = True) -> RoutingDecision:
         """Return where the call goes; blocks while it is classified.
 
         Args:
             call: The call.
             bypass: Whether the caller asked not to be routed.
+            is_translated: Whether a model of another API can serve the call, since somebody translates.
 
         Raises:
             PolicyRefusedError: The call's inline policy is not allowed here.
@@ -130,9 +170,9 @@ class Router:
         begun = self._begin(call, bypass=bypass)
         if isinstance(begun, _Pending):
             begun = self._conclude(begun, wait_blocking(begun.scores, self.deadline_ms / 1000))
-        return self._reported(begun, call, started)
+        return self._reported(begun, call, started, is_translated=is_translated)
 
-    async def aroute(self, call: LLMCall, *, bypass: bool = False) -> RoutingDecision:
+    async def aroute(self, call: LLMCall, *, bypass: bool = False, is_translated: bool = True) -> RoutingDecision:
         """Return where the call goes, without blocking the event loop; the same as `route` in everything else."""
         started = perf_counter()
         if len(call.conversation) > LONG_CONVERSATION:
@@ -141,7 +181,7 @@ class Router:
             begun = self._begin(call, bypass=bypass)
         if isinstance(begun, _Pending):
             begun = self._conclude(begun, await wait_async(begun.scores, self.deadline_ms / 1000))
-        return self._reported(begun, call, started)
+        return self._reported(begun, call, started, is_translated=is_translated)
 
     def _begin(self, call: LLMCall, *, bypass: bool) -> RoutingDecision | _Pending:
         """Return the decision where it can be had at once, else start the classification that it needs."""
@@ -156,21 +196,35 @@ class Router:
             return undecided_for(reason=Reason.NOT_APPLICABLE)
         if not policy.preferences or not _has_user_text(call.conversation):
             return undecided_for(reason=Reason.NO_MATCH)
-        key = classification_key(call.conversation, policy, revision=self.classifier.revision)
-        if scores := self._cache.get(key):
+        asked = stand_in() or self.classifier
+        key = classification_key(call.conversation, policy, revision=asked.revision)
+        if scores := self._recalled(key):
             return decide(call, policy, scores, rules=self.rules, source=Source.CACHE, policy_source=policy_source)
         try:
             future = self._classifications.submit(
-                key, partial(self._classify, key, call.conversation, policy), deadline_s=self.deadline_ms / 1000
+                key, partial(self._classify, asked, key, call.conversation, policy), deadline_s=self.deadline_ms / 1000
             )
         except ClassificationError as error:
             return self._failed(call, policy_source, error)
         return _Pending(call, policy, policy_source, future)
 
-    def _classify(self, key: bytes, conversation: Conversation, policy: RoutingPolicy, is_awaited: IsAwaited) -> Scores:
-        scores = _trusted(self.classifier.classify(conversation, policy, is_awaited=is_awaited), policy)
-        self._cache.put(key, scores)
+    def _classify(
+        self, asked: Classifier, key: bytes, conversation: Conversation, policy: RoutingPolicy, is_awaited: IsAwaited
+    ) -> Scores:
+        scores = _trusted(asked.classify(conversation, policy, is_awaited=is_awaited), policy)
+        try:
+            self._cache.put(key, scores)
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, the answer is there
+            get_logger().warning(CACHE_FAILED, error=type(error).__name__)
         return scores
+
+    def _recalled(self, key: bytes) -> Scores | None:
+        """Return the scores that the cache has; one that fails has none."""
+        try:
+            return self._cache.get(key)
+        except Exception as error:  # noqa: BLE001 - whatever a store raises, the call can be classified
+            get_logger().warning(CACHE_FAILED, error=type(error).__name__)
+            return None
 
     def _conclude(self, pending: _Pending, outcome: Scores | ClassificationError) -> RoutingDecision:
         if isinstance(outcome, ClassificationError):
@@ -185,17 +239,24 @@ class Router:
         )
 
     def _failed(self, call: LLMCall, policy_source: PolicySource, error: ClassificationError) -> RoutingDecision:
-        get_logger().warning(
-            CLASSIFIER_FAILED, error=type(error).__name__, detail=str(error), on_error=self._on_error.value
-        )
+        self._log_failure(error)
         if self._on_error is OnError.REJECT:
             raise RoutingUnavailableError("the router has no decision for this call now; try again shortly") from error
         return undecided(call, rules=self.rules, reason=Reason.ERROR, policy_source=policy_source)
 
-    def _reported(self, decision: RoutingDecision, call: LLMCall, started: float) -> RoutingDecision:
-        """Return the decision, qualified and timed, having logged the one line that tells of it."""
+    def _log_failure(self, error: ClassificationError) -> None:
+        get_logger().warning(
+            CLASSIFIER_FAILED, error=type(error).__name__, detail=str(error), on_error=self._on_error.value
+        )
+
+    def _reported(
+        self, decision: RoutingDecision, call: LLMCall, started: float, *, is_translated: bool
+    ) -> RoutingDecision:
+        """Return the decision as it stands, qualified and timed, having logged the one line that tells of it."""
         would_use = decision.would_use and self.catalog.qualified(decision.would_use)
         decision = replace(decision, would_use=would_use, latency_ms=_milliseconds_since(started))
+        if not is_translated:
+            decision = fit_format(decision, call, rules=self.rules, catalog=self.catalog)
         get_logger().info(
             CALL_ROUTED,
             api_format=call.api_format.value,
@@ -208,6 +269,8 @@ class Router:
             classifier=self.classifier.kind,
             latency_ms=round(decision.latency_ms, 1),
         )
+        if listener := stand_in():
+            listener.hear(decision)
         return decision
 
 

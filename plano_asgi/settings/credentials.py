@@ -1,38 +1,19 @@
-"""Credentials: `$NAME` references, and the variable each provider's key is conventionally kept in."""
+"""Credentials: `$NAME` references, and keys in the variables that they are conventionally kept in."""
 
 import re
 from collections.abc import Mapping
-from typing import Final
 
+from plano_asgi.providers import convention_of
 from plano_asgi.secret import Secret
 from plano_asgi.settings.draft import Draft, Keys
 
 _REFERENCE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _PLAIN_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")  # what a variable is named like, and no key is
-_CONVENTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
-    "amazon_bedrock": ("AWS_BEARER_TOKEN_BEDROCK",),
-    "anthropic": ("ANTHROPIC_API_KEY",),
-    "azure_openai": ("AZURE_OPENAI_API_KEY",),
-    "deepseek": ("DEEPSEEK_API_KEY",),
-    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-    "google": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-    "groq": ("GROQ_API_KEY",),
-    "mistral": ("MISTRAL_API_KEY",),
-    "moonshot": ("MOONSHOT_API_KEY",),
-    "moonshotai": ("MOONSHOT_API_KEY",),
-    "openai": ("OPENAI_API_KEY",),
-    "openrouter": ("OPENROUTER_API_KEY",),
-    "qwen": ("DASHSCOPE_API_KEY",),
-    "together": ("TOGETHER_API_KEY",),
-    "together_ai": ("TOGETHER_API_KEY",),
-    "vercel": ("AI_GATEWAY_API_KEY",),
-    "xai": ("XAI_API_KEY",),
-}
 
 
 def conventional_key(model: str, environ: Mapping[str, str]) -> Secret | None:
     """Return the key in the conventional variable of a qualified model's provider, or None."""
-    for name in _CONVENTIONAL.get(model.partition("/")[0].lower(), ()):
+    for name in convention_of(model).key_variables:
         if text := environ.get(name, "").strip():
             return Secret(text)
     return None
@@ -46,9 +27,10 @@ def seal_credentials(draft: Draft, environ: Mapping[str, str]) -> None:
         if isinstance(headers, dict):
             for name in headers:
                 _seal(draft, headers, (*keys, "headers", name), environ)
-    admin = draft.at("admin")
-    if isinstance(admin, dict):
-        _seal(draft, admin, ("admin", "token"), environ)
+    for section, name in (("classifier", "access_key"), ("admin", "token")):
+        container = draft.at(section)
+        if isinstance(container, dict):
+            _seal(draft, container, (section, name), environ)
 
 
 def _seal(draft: Draft, container: dict[str, object], keys: Keys, environ: Mapping[str, str]) -> None:

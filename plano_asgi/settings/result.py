@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
-from plano_asgi.providers import ModelCatalog, ModelProvider
+from plano_asgi.providers import ModelCatalog, ModelProvider, convention_of
 from plano_asgi.settings.credentials import conventional_key
 from plano_asgi.settings.schema import (
     AdminSettings,
@@ -110,14 +110,14 @@ def _policy(settings: PlanoSettings) -> RoutingPolicy:
 
 
 def _provider(written: Provider, environ: Mapping[str, str]) -> ModelProvider:
-    """Return one provider; where the client's own key is passed through, no conventional key is looked up."""
+    """Return one provider, conventional where it is not written out; a key that is passed through is not looked up."""
     access_key = written.access_key
     if access_key is None and not written.passthrough_auth:
         access_key = conventional_key(written.model, environ)
     return ModelProvider(
         model=written.model,
         name=written.name or written.model,
-        base_url=written.base_url,
+        base_url=written.base_url or convention_of(written.model).base_url,
         access_key=access_key,
         is_default=written.default,
         interface=written.provider_interface,

@@ -59,9 +59,16 @@ class ClassifierSettings(Section):
     Attributes:
         kind: Which classifier.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        threads: Classifications that run side by side; None for as many as the container has cores.
+        threads: Classifications that run side by side, or threads inside one run of `arch_router`; None for as many as
+            suit the classifier.
         model_path: Folder of the model, where it is not the shipped one.
+        base_url: Where a remote classifier is served; `/chat/completions` is appended.
+        access_key: What a remote classifier's server is shown as a bearer token.
+        model: The model's name on that server; None for `Arch-Router`.
         prompt_form: Order and wording of the prompt that a generative classifier reads.
+        decode: Whether `arch_router` scores the routes in one pass, or generates an answer that is parsed.
+        score: Whether a route's score is the product at the completions' branches, or its completion's as a whole.
+        prefix_bytes: Bytes of keys and values that `arch_router` keeps of what policies' prompts begin with.
         deadline_ms: Milliseconds one decision may take; None for the classifier's own default.
         queue: Calls that may wait for the classifier.
     """
@@ -70,7 +77,13 @@ class ClassifierSettings(Section):
     device: Device = "auto"
     threads: Annotated[int, Strict(), Field(ge=1, le=1024)] | None = None
     model_path: Folder | None = None
+    base_url: BaseUrl | None = None
+    access_key: SecretText | None = None
+    model: Text | None = None
     prompt_form: PromptForm = "gateway"
+    decode: Literal["score", "generate"] = "score"
+    score: Literal["branch", "joint"] = "branch"
+    prefix_bytes: Annotated[int, Strict(), Field(ge=0, le=1_099_511_627_776)] = 268_435_456
     deadline_ms: Milliseconds | None = None
     queue: Annotated[int, Strict(), Field(ge=1, le=1_000_000)] = 256
 

@@ -42,9 +42,15 @@ model_providers:
 # classifier:
 #   kind: embedded           # embedded, arch_router, remote, cascade
 #   device: auto             # auto, cpu, cuda, cuda:N
-#   threads:                 # as many as the container has cores
+#   threads:                 # as many as suit the classifier
 #   model_path:              # the shipped model
+#   base_url:                # of a remote classifier, e.g. http://localhost:8000/v1
+#   access_key:              # of a remote classifier, e.g. $ROUTER_KEY
+#   model:                   # its name on a remote classifier's server; Arch-Router
 #   prompt_form: gateway     # gateway, card, instructions_first
+#   decode: score            # of arch_router: score, generate
+#   score: branch            # of arch_router: branch, joint
+#   prefix_bytes: 268435456  # of arch_router: what is kept of prompts' beginnings
 #   deadline_ms:             # the classifier's own
 #   queue: 256               # calls waiting; more are served by routing.on_error
 

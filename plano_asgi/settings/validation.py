@@ -12,6 +12,7 @@ from plano_asgi.settings.draft import Draft, Keys
 
 _PROVIDERS = "model_providers"
 _PREFERENCES = "routing_preferences"
+_REMOTE_ONLY = ("base_url", "access_key", "model")
 
 
 def check_coherence(draft: Draft) -> None:
@@ -25,6 +26,7 @@ def check_coherence(draft: Draft) -> None:
     if len(preferences) > MAX_ROUTES:
         what = f"a policy has at most {MAX_ROUTES} routes; there are {len(preferences)}"
         draft.fault(preferences[MAX_ROUTES], what)
+    _check_remote(draft)
     for keys, _ in draft.mappings(_PREFERENCES):
         _check_models(draft, keys)
         _check_selection(draft, keys)
@@ -73,6 +75,17 @@ def _check_default(draft: Draft, defaults: list[Keys]) -> None:
 def _is_flag(value: object) -> bool:
     """Return whether a value can be read as true, false or not given."""
     return value is None or isinstance(value, bool)
+
+
+def _check_remote(draft: Draft) -> None:
+    """Record a fault where a remote classifier has no URL, or another one has what only a remote one reads."""
+    is_remote = draft.at("classifier", "kind") == "remote"
+    given = [name for name in _REMOTE_ONLY if draft.at("classifier", name) is not None]
+    if is_remote and "base_url" not in given:
+        what = "is required where classifier.kind is remote; add it, e.g. http://localhost:8000/v1"
+        draft.fault(("classifier", "base_url"), what)
+    for name in () if is_remote else given:
+        draft.fault(("classifier", name), "is read only where classifier.kind is remote; set that, or remove this")
 
 
 def _check_models(draft: Draft, preference: Keys) -> None:

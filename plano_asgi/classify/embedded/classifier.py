@@ -7,6 +7,7 @@ from threading import Lock
 from typing import Final
 
 from plano_asgi.classify import IsAwaited, always_awaited
+from plano_asgi.classify.cores import usable_cores
 from plano_asgi.classify.embedded.artifacts import SHIPPED_FOLDER, Manifest
 from plano_asgi.classify.embedded.encoder import SentenceEncoder
 from plano_asgi.classify.embedded.head import Head, HeadWeights, RouteSide
@@ -37,6 +38,7 @@ class EmbeddedClassifier:
         revision: The manifest's.
         threshold: The manifest's.
         deadline_ms: 250.
+        parallelism: The usable cores.
     """
 
     kind: Final = "embedded"
@@ -61,6 +63,7 @@ class EmbeddedClassifier:
         self._routes: MemoryStore[str, RouteSide] = MemoryStore(size=ROUTES_KEPT)
         self.revision = self._manifest.revision
         self.threshold = self._manifest.threshold
+        self.parallelism = usable_cores()
 
     def prepare(self, policy: RoutingPolicy) -> None:
         """Load the model, verified by SHA-256, and read the routes.
@@ -98,6 +101,9 @@ class EmbeddedClassifier:
         *chances, other = (float(chance) for chance in model.head.probabilities(latest, in_context, routes))
         names = (preference.name for preference in policy.preferences)
         return Scores(routes=dict(zip(names, chances, strict=True)), other=other)
+
+    def close(self) -> None:
+        """Keep the model: it is this process's own."""
 
     def _loaded(self) -> _Model:
         if self._model is None:

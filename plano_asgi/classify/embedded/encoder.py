@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from plano_asgi.errors import ArtifactIntegrityError, ClassificationError, MissingExtraError
+from plano_asgi.classify.onnx_runtime import import_onnxruntime
+from plano_asgi.errors import ArtifactIntegrityError, ClassificationError
 
 WIDTH: Final = 384
 MAX_TOKENS: Final = 128
@@ -28,10 +29,7 @@ class SentenceEncoder:
             ArtifactIntegrityError: A file is not what its name says.
             MissingExtraError: onnxruntime is not installed.
         """
-        try:
-            import onnxruntime  # noqa: PLC0415 - an extra, and slow to import
-        except ImportError:
-            raise MissingExtraError("cpu", needed_for="classifier.kind: embedded") from None
+        onnxruntime = import_onnxruntime(needed_for="classifier.kind: embedded")
         from tokenizers import Tokenizer  # noqa: PLC0415 - slow to import
 
         options = onnxruntime.SessionOptions()
