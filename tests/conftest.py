@@ -1,22 +1,41 @@
-"""Whole services for tests: settings out of a YAML text, and real servers on loopback."""
+"""Whole services for tests: settings out of a YAML text, a tiny Arch-Router, and real servers on loopback."""
 
+import os
+import shutil
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from signal import SIGTERM
 from threading import Thread
 from typing import Any
 
 import anyio
 import httpx
+import numpy as np
 import pytest
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from plano_asgi import PlanoMiddleware
 from plano_asgi.assembly import build_router
 from plano_asgi.classify import Classifier
+from plano_asgi.classify.arch_router.bundle import Bundle, KeyValueShape
+from plano_asgi.classify.embedded.artifacts import sha256_of
+from plano_asgi.classify.prompts import CHAT_MARKS
+from plano_asgi.classify.prompts.templates import TEMPLATES
 from plano_asgi.http.server import create_app
+from plano_asgi.lab.export.architecture import Architecture
+from plano_asgi.lab.export.graph import write_graph
+from plano_asgi.lab.export.precision import Precision
+from plano_asgi.lab.export.weights import RandomWeights
 from plano_asgi.settings import Settings, load_settings
 
 
@@ -51,6 +70,20 @@ def app_of(settings_of: Callable[[str], Settings]) -> Iterator[Callable[..., Sta
             return create_app(settings, router)
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def behind(settings_of: Callable[[str], Settings]) -> Iterator[Callable[..., PlanoMiddleware]]:
+    """Return what puts an app behind the middleware of a YAML text, with the classifier given."""
+    with ExitStack() as routers:
+
+        def wrap(app: ASGIApp, text: str, classifier: Classifier | None = None) -> PlanoMiddleware:
+            settings = settings_of(text)
+            router = build_router(settings, classifier=classifier)
+            routers.callback(router.close)
+            return PlanoMiddleware(app, settings=settings, router=router)
+
+        yield wrap
 
 
 @pytest.fixture(scope="session")
@@ -91,3 +124,145 @@ def _running(app: Starlette) -> Iterator[str]:
     server.should_exit = True
     thread.join(10)
     assert not thread.is_alive(), "the server did not stop"
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A server in a process of its own, which has answered already."""
+
+    url: str
+    process: "subprocess.Popen[bytes]"
+    folder: Path
+
+    @property
+    def said(self) -> str:
+        """What it has written to stdout so far."""
+        return (self.folder / "stdout").read_text(encoding="utf-8")
+
+    @property
+    def complained(self) -> str:
+        """What it has written to stderr so far."""
+        return (self.folder / "stderr").read_text(encoding="utf-8")
+
+    def stop(self) -> int:
+        """Ask it to stop, as a supervisor does, and return its exit code."""
+        self.process.send_signal(SIGTERM)
+        return self.process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Launched]]:
+    """Return what starts a server's command, `{port}` in it being a free one, and waits until it answers.
+
+    Its environment holds what is given and nothing of this machine's but what programs need to be found.
+    """
+    with ExitStack() as servers:
+
+        def start(command: Sequence[str], *, folder: Path, environ: Mapping[str, str]) -> Launched:
+            with socket.create_server(("127.0.0.1", 0)) as probe:
+                port = probe.getsockname()[1]
+            words = [word.replace("{port}", str(port)) for word in command]
+            written = tmp_path_factory.mktemp("launched")
+            return servers.enter_context(_launched(words, port, folder, environ, written))
+
+        yield start
+
+
+@contextmanager
+def _launched(
+    words: Sequence[str], port: int, folder: Path, environ: Mapping[str, str], written: Path
+) -> Iterator[Launched]:
+    """Run a server until it is stopped, or the last test is over."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    home = {"HOME": str(written), "PATH": path}
+    with (written / "stdout").open("wb") as out, (written / "stderr").open("wb") as err:
+        process = subprocess.Popen(words, cwd=folder, env={**home, **environ}, stdout=out, stderr=err)
+    launched = Launched(f"http://127.0.0.1:{port}", process, written)
+    try:
+        with httpx.Client(trust_env=False, timeout=10) as client:
+            while not _answers(client, launched.url):
+                assert process.poll() is None, f"{words[0]} did not start:\n{launched.complained}"
+                time.sleep(0.05)
+        yield launched
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(20)
+
+
+def _answers(client: httpx.Client, url: str) -> bool:
+    """Return whether a server answers, whatever it says."""
+    try:
+        client.get(url)
+    except httpx.TransportError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an Arch-Router of two layers with random weights, as an export would write it."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = _tiny_tokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    vocabulary = tokenizer.get_vocab_size()
+    shape = Architecture(
+        layers=2, hidden=32, intermediate=64, heads=4, kv_heads=2, head_size=16, vocabulary=vocabulary, context=4_096
+    )
+    write_graph(shape, RandomWeights(shape, seed=1), folder, Precision.FP32)
+    start, end, text_end = CHAT_MARKS
+    Bundle(
+        folder=folder,
+        revision="tiny",
+        source={"model": "random"},
+        precision="fp32",
+        key_values=KeyValueShape(tensors=shape.kv_tensors, heads=2, head_size=16, dtype=np.dtype(np.float32).name),
+        vocabulary=vocabulary,
+        context=shape.context,
+        chat_before=f"{start}user\n",
+        chat_after=f"{end}\n{start}assistant\n",
+        end_tokens=tuple(tokenizer.encode(end + text_end).ids),
+        sha256=_digests(folder),
+    ).write()
+    return folder
+
+
+@pytest.fixture
+def bundle_with(tiny_bundle: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Return what copies the tiny bundle with some files replaced, or left out where None, and says so in its manifest.
+
+    Keywords replace what the manifest says; it vouches for the new files unless `is_vouched` is False.
+    """
+
+    def copy(files: Mapping[str, bytes | None] | None = None, *, is_vouched: bool = True, **said: Any) -> Path:
+        """Make the copy."""
+        folder = tmp_path / "bundle"
+        shutil.copytree(tiny_bundle, folder)
+        for name, data in (files or {}).items():
+            (folder / name).unlink()
+            if data is not None:
+                (folder / name).write_bytes(data)
+        bundle = replace(Bundle.read(tiny_bundle), folder=folder, **said)
+        replace(bundle, sha256=_digests(folder) if is_vouched else bundle.sha256).write()
+        return folder
+
+    return copy
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in folder.iterdir() if path.name != "router.json"}
+
+
+def _tiny_tokenizer() -> Tokenizer:
+    """Return a byte-level tokenizer like Qwen2's with 500 tokens, which knows the words of the prompt."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, show_progress=False, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())
+    )
+    words = [template.opening + template.between + template.ending for template in TEMPLATES.values()]
+    tokenizer.train_from_iterator(words, trainer)
+    tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in CHAT_MARKS])
+    return tokenizer

@@ -1,19 +1,22 @@
-"""Bad and odd input at the decision endpoints: what each is answered with, and that nothing after it is affected."""
+"""Bad and odd input at the decision endpoints and through the middleware, and that nothing after it is affected."""
 
 import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPMessage
 from itertools import product
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import anyio
 import pytest
 from starlette.applications import Starlette
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from plano_asgi import PlanoMiddleware
 from plano_asgi.testing import FixedClassifier
 
 SETTINGS: Final = """\
@@ -206,8 +209,8 @@ def headers_and_encodings(path: str) -> Iterator[Case]:
         ("gzip of nothing", "gzip", b"", 400, "invalid_encoding"),
         ("gzip bomb", "gzip", bomb, 413, "request_too_large"),
         ("unknown encoding", CANARY, good, 415, "unsupported_encoding"),
-        ("br", "br", good, 415, "unsupported_encoding"),
-        ("zstd", "zstd", b"(\xb5/\xfd" + good, 415, "unsupported_encoding"),
+        ("not br", "br", good, 400, "invalid_encoding"),
+        ("not zstd", "zstd", b"(\xb5/\xfd" + good, 400, "invalid_encoding"),
         ("gzip of gzip", "gzip, gzip", gzip.compress(packed), 415, "unsupported_encoding"),
     ]:
         headers = {**JSON_TYPE, "content-encoding": encoding}
@@ -302,10 +305,17 @@ def test_bad_input_is_answered_in_kind_and_leaves_no_trace(
     said = json.loads(text)
     if case.status == 200:
         assert (said["route"], said["reason"]) == (case.route, "matched" if case.route else "no_match")
-    elif case.path == MESSAGES:
+    else:
+        assert_refused(case, answer.headers, said)
+
+
+def assert_refused(case: Case, headers: Mapping[str, str] | HTTPMessage, said: Mapping[str, Any]) -> None:
+    """Check that an answer is the error of a case in the shape of its API, and is not to be tried again."""
+    assert headers["x-should-retry"] == "false"
+    if case.path == MESSAGES:
         kind = ANTHROPIC_TYPES.get(case.status, "invalid_request_error")
         assert said == {"type": "error", "error": {"type": kind, "message": said["error"]["message"]}} | {
-            "request_id": answer.headers["request-id"]
+            "request_id": headers["request-id"]
         }
         if case.status == 400 and case.param:
             assert case.param.replace("[", ".").replace("]", "") in said["error"]["message"]
@@ -313,5 +323,100 @@ def test_bad_input_is_answered_in_kind_and_leaves_no_trace(
         kind = "permission_error" if case.status == 403 else "invalid_request_error"
         message = said["error"]["message"]
         assert said == {"error": {"message": message, "type": kind, "param": case.param, "code": case.code}}
-    if case.status != 200:
-        assert answer.headers["x-should-retry"] == "false"
+
+
+class Exchange:
+    """One request through the middleware: what the app was given, and what the caller was answered."""
+
+    def __init__(self, app: ASGIApp, case: Case) -> None:
+        """Make a case's request of an app, at the path that the app serves itself."""
+        self._chunks = [case.body] if isinstance(case.body, bytes) else list(case.body)
+        self.sent = b"".join(self._chunks)
+        length = {"content-length": str(len(self.sent))} if isinstance(case.body, bytes) else {}
+        self.headers = [(k.encode(), v.encode("latin-1")) for k, v in {**length, **case.headers}.items()]
+        self._path = case.path.removeprefix("/routing")
+        self._method = case.method
+        self._app = app
+        self.answer: list[Message] = []
+
+    async def run(self) -> None:
+        """Make the request."""
+        scope = {"type": "http", "method": self._method, "path": self._path, "headers": list(self.headers)}
+        await self._app(scope, self._receive, self._send)
+
+    async def _receive(self) -> Message:
+        """Give the next piece of the body."""
+        chunk = self._chunks.pop(0)
+        return {"type": "http.request", "body": chunk, "more_body": bool(self._chunks)}
+
+    async def _send(self, message: Message) -> None:
+        """Note a piece of the answer."""
+        self.answer.append(message)
+
+
+@dataclass(frozen=True, slots=True)
+class NotingApp:
+    """An app that answers 204 and notes the headers and the body of each request."""
+
+    given: list[tuple[list[tuple[bytes, bytes]], bytes]] = field(default_factory=list)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        body, is_whole = b"", False
+        while not is_whole:
+            message = await receive()
+            body += message["body"]
+            is_whole = not message["more_body"]
+        self.given.append((list(scope["headers"]), body))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture(scope="module", params=["", "strict: true\n"], ids=["lenient", "strict"])
+def door(request: pytest.FixtureRequest, behind: Callable[..., PlanoMiddleware]) -> tuple[NotingApp, ASGIApp, bool]:
+    """Return an app that notes what it is given, the same behind the middleware, and whether that is strict."""
+    app = NotingApp()
+    more = f"{request.param}routing: {{cross_format: true}}\n"
+    return app, behind(app, SETTINGS + more, FixedClassifier({"code_generation": 0.9})), bool(request.param)
+
+
+def is_refused(case: Case, *, is_strict: bool) -> bool:
+    """Return whether the middleware answers a case itself: ambiguity and policies always, the rest if it is strict."""
+    is_policy = case.status == 403 or (case.param or "").startswith(("routing_policy", "routing_preferences"))
+    is_read = case.status != 405 and case.code != "unsupported_media_type"  # neither is of interest to it
+    return is_policy or case.code == "duplicate_key" or (is_strict and case.status != 200 and is_read)
+
+
+@pytest.mark.parametrize("case", list(cases()), ids=lambda case: f"{case.path.rpartition('/v1/')[2]}: {case.name}")
+def test_bad_input_to_an_app_is_passed_on_or_answered_and_leaves_no_trace(
+    case: Case, door: tuple[NotingApp, ASGIApp, bool]
+) -> None:
+    """What cannot be read reaches the app as it came, or is answered in kind; the next call is routed in any case."""
+    app, wrapped, is_strict = door
+    app.given.clear()
+    first = Exchange(wrapped, case)
+    second = Exchange(wrapped, Case(name="good", path=case.path, body=body(case.path)))
+
+    async def both() -> None:
+        """Make the request, then a good one."""
+        await first.run()
+        await second.run()
+
+    with capture_logs() as events:
+        anyio.run(both)
+
+    assert CANARY not in str(events)
+    assert json.loads(app.given.pop()[1])["model"] == MODEL.partition("/")[2]
+    if is_refused(case, is_strict=is_strict):
+        assert app.given == []
+        assert first.answer[0]["status"] == case.status
+        headers = {k.decode(): v.decode() for k, v in first.answer[0]["headers"]}
+        assert CANARY not in f"{first.answer}"
+        assert_refused(case, headers, json.loads(first.answer[1]["body"]))
+    elif case.status == 200 or case.code == "unsupported_media_type":
+        sent = json.loads(body(case.path) if "content-encoding" in case.headers else first.sent)
+        model = MODEL if case.route else "openai/gpt-4o-mini"
+        read = {**sent, "model": model.partition("/")[2]}
+        assert json.loads(app.given[0][1]) == {key: read[key] for key in read if not key.startswith("routing_p")}
+    else:
+        assert app.given == [(first.headers, first.sent)]

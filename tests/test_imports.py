@@ -126,7 +126,7 @@ def test_star_import_gives_every_public_name() -> None:
 
 def test_fakes_for_tests_are_public_too() -> None:
     """`plano_asgi.testing` lists what it offers."""
-    assert plano_asgi.testing.__all__ == ["FixedClassifier"]
+    assert plano_asgi.testing.__all__ == ["FixedClassifier", "Rule", "failing", "routed_by", "slow"]
     assert plano_asgi.testing.FixedClassifier.__doc__
 
 

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from plano_asgi import PlanoMiddleware, Router
 from plano_asgi.assembly import build_router
+from plano_asgi.errors import ArtifactIntegrityError
 from plano_asgi.settings import Settings
 from plano_asgi.testing import FixedClassifier
 
@@ -99,9 +100,8 @@ def test_anthropic_client_is_routed(routed: Callable[..., tuple[Starlette, Route
     assert json.loads(answer.to_json())["content"][0]["text"] == "claude-sonnet-4-20250514"
 
 
-def lifespan(app: Starlette) -> list[dict[str, Any]]:
-    """Return what an app says to one start-up and shutdown."""
-    said: list[dict[str, Any]] = []
+def lifespan(app: Starlette, said: list[dict[str, Any]]) -> None:
+    """Take an app through one start-up and shutdown, and note what it says."""
     heard = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
 
     async def receive() -> dict[str, Any]:
@@ -113,7 +113,6 @@ def lifespan(app: Starlette) -> list[dict[str, Any]]:
         said.append(message)
 
     anyio.run(app, {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
-    return said
 
 
 def test_router_starts_and_stops_with_its_host_again_and_again(
@@ -123,7 +122,9 @@ def test_router_starts_and_stops_with_its_host_again_and_again(
     app, router = routed(code=0.9)
 
     for _ in range(2):
-        assert [message["type"] for message in lifespan(app)] == [
+        said: list[dict[str, Any]] = []
+        lifespan(app, said)
+        assert [message["type"] for message in said] == [
             "lifespan.startup.complete",
             "lifespan.shutdown.complete",
         ]
@@ -139,10 +140,13 @@ def test_damaged_model_stops_the_host_with_the_reason(settings_of: Callable[[str
     (tmp_path / "head.npz").write_bytes(b"damaged")
     settings = settings_of(f"{CONFIG}classifier: {{model_path: {tmp_path}}}\n")
 
-    (failed,) = lifespan(PlanoMiddleware(Starlette(), settings=settings))[:1]  # type: ignore[arg-type]  # an app too
+    said: list[dict[str, Any]] = []
 
-    assert failed["type"] == "lifespan.startup.failed"
-    assert "SHA-256" in failed["message"]
+    with pytest.raises(ArtifactIntegrityError, match="SHA-256"):
+        lifespan(PlanoMiddleware(Starlette(), settings=settings), said)  # type: ignore[arg-type]  # an app too
+
+    assert [message["type"] for message in said] == ["lifespan.startup.failed"]
+    assert "SHA-256" in said[0]["message"]
 
 
 def test_no_arguments_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:

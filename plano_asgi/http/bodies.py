@@ -37,6 +37,8 @@ async def _read(receive: Receive, limit: int) -> bytes:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnectedError
+        if message["type"] != "http.request":
+            continue
         data += message.get("body", b"")
         if len(data) > limit:
             await _drain(receive, more=message.get("more_body", False))

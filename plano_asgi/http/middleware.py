@@ -30,12 +30,13 @@ from plano_asgi.intake import Headers, error_answer
 from plano_asgi.intake.encodings import too_large
 from plano_asgi.intake.rewriting import decision_headers, rewritten_body, rewritten_headers
 from plano_asgi.intake.routing_requests import RoutingRequest, read_routing_request
-from plano_asgi.policy import fit_format
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings, load_settings
 from plano_asgi.wire import recognise
 
 REFUSED_ALWAYS: Final = (AmbiguousBodyError, InlinePolicyError, PolicyRefusedError, RoutingUnavailableError)
+
+Connection = tuple[Scope, Receive, Send]
 
 
 class PlanoMiddleware:
@@ -75,7 +76,7 @@ class PlanoMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope."""
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, self._with_life_cycle(send))
+            await self._live(scope, receive, send)
             return
         if scope["type"] != "http" or not self._settings.enabled:
             await self._app(scope, receive, send)
@@ -83,8 +84,9 @@ class PlanoMiddleware:
         path = _path_in_app(scope)
         if endpoint := self._endpoints.get(path):
             await endpoint(scope, receive, send)
-        elif scope["method"] == "POST" and (api_format := self._format_of(path)):
-            await self._serve_call(api_format, scope, receive, send)
+        elif scope["method"] == "POST" and (api_format := self._format_of(path)) and not _is_rewritten(scope):
+            if passed_on := await self._take_in(api_format, scope, receive, send):
+                await self._app(*passed_on)
         else:
             await self._app(scope, receive, send)
 
@@ -92,37 +94,40 @@ class PlanoMiddleware:
         is_call = any(path.endswith(end) for end in self._settings.paths) and "//" not in path
         return recognise(path) if is_call else None
 
-    async def _serve_call(self, api_format: ApiFormat, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers.from_raw(scope["headers"])
+    async def _take_in(self, api_format: ApiFormat, scope: Scope, receive: Receive, send: Send) -> Connection | None:
+        """Return what the app is to be given, None where the call is answered already.
+
+        The app is not called from here: what was read of the call would live for as long as its answer is streamed.
+        """
+        headers, limit = Headers.from_raw(scope["headers"]), self._settings.limits.body_bytes
         taken = NOTHING_TAKEN
-        if (headers.content_length or 0) <= self._settings.limits.body_bytes:
-            taken = await take_body(receive, limit=self._settings.limits.body_bytes)
-        if taken.end in {BodyEnd.DISCONNECTED, BodyEnd.FAILED}:
-            await self._app(scope, taken.replayed(receive), send)
-            return
+        if (headers.content_length or 0) <= limit:
+            taken = await take_body(receive, limit=limit)
+        as_it_came = (scope, taken.replayed(receive), send)
+        if taken.end is BodyEnd.BROKEN_OFF:
+            return as_it_came
         try:
-            if taken.end is not BodyEnd.COMPLETE:
-                raise too_large(self._settings.limits.body_bytes)
+            if taken.end is BodyEnd.TOO_LARGE:
+                raise too_large(limit)
             request = await self._read(api_format, headers, taken.data)
             decision = await self._decide(request)
         except CallError as error:
             if self._answers(error):
                 get_logger().info(CALL_REFUSED, api_format=api_format.value, status=error.status, code=error.code)
                 await send_answer(error_answer(error, api_format=api_format, request_id=headers.request_id()), send)
-                return
+                return None
             get_logger().info(CALL_PASSED_ON, api_format=api_format.value, code=error.code)
-            await self._app(scope, taken.replayed(receive), send)
-            return
-        scope = self._with_state(scope, decision)
-        if self._is_observed():
-            await self._app(scope, taken.replayed(receive), send)
-            return
+            return as_it_came
+        is_observed = self._is_observed()
+        scope = self._with_state(scope, decision, request, is_observed=is_observed)
+        if is_observed:
+            return (scope, taken.replayed(receive), send)
         qualified = self._settings.routing.model_form == "qualified"
         body = rewritten_body(request.document, decision, self._router.catalog, qualified=qualified)
         scope = OwnMapping(scope, {"headers": rewritten_headers(scope["headers"], length=len(body))})
         if self._settings.response_headers:
             send = _with_headers(send, decision)
-        await self._app(scope, TakenBody(body, BodyEnd.COMPLETE).replayed(receive), send)
+        return (scope, TakenBody(body, BodyEnd.COMPLETE).replayed(receive), send)
 
     async def _read(self, api_format: ApiFormat, headers: Headers, body: bytes) -> RoutingRequest:
         read = partial(
@@ -137,17 +142,19 @@ class PlanoMiddleware:
         return read() if is_small else await anyio.to_thread.run_sync(read)
 
     async def _decide(self, request: RoutingRequest) -> RoutingDecision:
-        decision = await self._router.aroute(request.call, bypass=request.bypass)
-        if self._settings.routing.cross_format:
-            return decision
-        return fit_format(decision, request.call, rules=self._router.rules, catalog=self._router.catalog)
+        is_translated = self._settings.routing.cross_format
+        return await self._router.aroute(request.call, bypass=request.bypass, is_translated=is_translated)
 
-    def _with_state(self, scope: Scope, decision: RoutingDecision) -> Scope:
-        """Return a scope of this request's own, with the decision in its state."""
-        provider = self._router.catalog.provider_of(decision.would_use or "")
+    def _with_state(
+        self, scope: Scope, decision: RoutingDecision, request: RoutingRequest, *, is_observed: bool
+    ) -> Scope:
+        """Return a scope of this request's own, with the decision in its state, and where the app's model is served."""
+        catalog = self._router.catalog
+        model = request.call.model if is_observed else decision.would_use
+        provider = catalog.provider_of(catalog.qualified(model or ""))
         if scope.get("state") is None:
             scope["state"] = {}
-        own = {STATE_KEY: PlanoState(decision=decision, provider=provider)}
+        own = {STATE_KEY: PlanoState(decision=decision, provider=provider, is_observed=is_observed)}
         return OwnMapping(scope, {"state": OwnMapping(scope["state"], own)})
 
     def _answers(self, error: CallError) -> bool:
@@ -158,27 +165,43 @@ class PlanoMiddleware:
     def _is_observed(self) -> bool:
         return self._settings.mode == "observe" or random.random() >= self._settings.routing.sample  # noqa: S311 - a share of traffic, no secret
 
-    def _with_life_cycle(self, send: Send) -> Send:
-        """Return a `send` that starts the router before the app reports itself started, and closes it at the end."""
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a lifespan: the router starts before the app reports itself started, and is closed at the end.
+
+        An app whose router does not start is shut down before the server hears of it, which would not do that; what
+        stopped the router is raised too, since some hosts wait for that and not for the message.
+        """
+        failure: PlanoError | None = None
+
+        async def receive_until_failure() -> Message:
+            return {"type": "lifespan.shutdown"} if failure else await receive()
 
         async def send_after(message: Message) -> None:
+            nonlocal failure
             if message["type"] == "lifespan.startup.complete" and self._settings.enabled:
-                message = await self._started(message)
+                failure = await self._start()
             elif message["type"] in {"lifespan.shutdown.complete", "lifespan.shutdown.failed"}:
                 self._router.close()
-            await send(message)
+            if not failure:
+                await send(message)
 
-        return send_after
+        try:
+            await self._app(scope, receive_until_failure, send_after)
+        finally:
+            if failure:
+                await send({"type": "lifespan.startup.failed", "message": str(failure)})
+                raise failure
 
-    async def _started(self, message: Message) -> Message:
+    async def _start(self) -> PlanoError | None:
+        """Start the router, and return why it cannot be started where it cannot."""
         if self._settings.startup == "background":
             Thread(target=self._start_quietly, name="plano-start", daemon=True).start()
-            return message
+            return None
         try:
             await anyio.to_thread.run_sync(self._router.start)
         except PlanoError as error:
-            return {"type": "lifespan.startup.failed", "message": str(error)}
-        return message
+            return error
+        return None
 
     def _start_quietly(self) -> None:
         try:
@@ -187,12 +210,18 @@ class PlanoMiddleware:
             get_logger().error(CLASSIFIER_FAILED, error=type(error).__name__, detail=str(error))
 
 
+def _is_rewritten(scope: Scope) -> bool:
+    """Return whether the middleware in front of this one has decided the call; deciding again could undo it."""
+    state = PlanoState.in_scope(scope)
+    return state is not None and not state.is_observed
+
+
 def _path_in_app(scope: Scope) -> str:
     """Return the path less `root_path`; empty where an encoded slash makes it say two things."""
     if b"%2f" in (scope.get("raw_path") or b"").lower():
         return ""
     path: str = scope["path"]
-    root = scope.get("root_path", "")
+    root = scope.get("root_path", "").rstrip("/")
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
 
 

@@ -1,6 +1,5 @@
 """A request body that was read and is to be read again by the app."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -13,8 +12,7 @@ class BodyEnd(Enum):
 
     COMPLETE = auto()
     TOO_LARGE = auto()
-    DISCONNECTED = auto()
-    FAILED = auto()
+    BROKEN_OFF = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,37 +23,33 @@ class TakenBody:
         data: The bytes that were taken.
         end: How reading ended.
         is_whole: Whether the server has no more of the body.
-        error: What `receive` raised, where it failed.
+        instead: What came instead of more body, where it broke off: a message (a disconnect above all) or an error.
     """
 
     data: bytes
     end: BodyEnd
     is_whole: bool = True
-    error: Exception | None = None
+    instead: Message | Exception | None = None
 
     def replayed(self, receive: Receive) -> Receive:
         """Return a `receive` that gives the body again as one message, then goes on with the server's.
 
-        A disconnect that was heard is heard again. What was raised is raised again, once, where it was: a host's
-        bound on bodies is the app's to answer.
+        What came instead of the rest comes again: a disconnect is heard, and what was raised is raised again, once,
+        where it was, since a host's bound on bodies is the app's to answer. Nothing that was given is kept.
         """
-        left = self._messages()
-        errors = [self.error] if self.error else []
+        left = [] if self.instead is None else [self.instead]
+        if self.data or self.is_whole:
+            left.append({"type": "http.request", "body": self.data, "more_body": not self.is_whole})
 
         async def receive_again() -> Message:
-            for message in left:
-                return message
-            if errors:
-                raise errors.pop()
-            return await receive()
+            if not left:
+                return await receive()
+            came = left.pop()
+            if isinstance(came, Exception):
+                raise came
+            return came
 
         return receive_again
-
-    def _messages(self) -> Iterator[Message]:
-        if self.data or self.is_whole:
-            yield {"type": "http.request", "body": self.data, "more_body": not self.is_whole}
-        if self.end is BodyEnd.DISCONNECTED:
-            yield {"type": "http.disconnect"}
 
 
 NOTHING_TAKEN: Final = TakenBody(b"", BodyEnd.TOO_LARGE, is_whole=False)
@@ -68,9 +62,9 @@ async def take_body(receive: Receive, *, limit: int) -> TakenBody:
         try:
             message = await receive()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised again where the app reads
-            return TakenBody(bytes(data), BodyEnd.FAILED, is_whole=False, error=error)
-        if message["type"] == "http.disconnect":
-            return TakenBody(bytes(data), BodyEnd.DISCONNECTED, is_whole=False)
+            return TakenBody(bytes(data), BodyEnd.BROKEN_OFF, is_whole=False, instead=error)
+        if message["type"] != "http.request":
+            return TakenBody(bytes(data), BodyEnd.BROKEN_OFF, is_whole=False, instead=message)
         data += message.get("body", b"")
         is_whole = not message.get("more_body", False)
         if len(data) > limit:

@@ -86,7 +86,8 @@ async def _readiness(request: Request) -> Response:
     state = request.app.state
     if state.router.is_ready:
         return JSONResponse({"status": "ready"})
-    reason = state.problem or "the model is loading"
+    unasked = "the classifier cannot be asked now; the log says more" if state.router.problem else None
+    reason = state.problem or unasked or "the model is loading"
     return JSONResponse({"status": "not ready", "reasons": [reason]}, status_code=503)
 
 

@@ -8,7 +8,7 @@ import orjson
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.decisions import RoutingDecision
 from plano_asgi.errors import CallError
-from plano_asgi.intake.encodings import ACCEPTED
+from plano_asgi.intake.encodings import UNSUPPORTED_ENCODING, accepted_encodings
 from plano_asgi.preferences import NO_ROUTE_NAME
 from plano_asgi.wire import error_body, error_status
 
@@ -16,7 +16,7 @@ NO_MODEL: Final = "none"
 RETRY_AFTER_S: Final = 1
 _REQUEST_ID_HEADERS: Final = {ApiFormat.MESSAGES: "request-id"}
 _CLOSE: Final = ("connection", "close")  # the rest of the body is not worth reading
-_EXTRA_HEADERS: Final = {405: ("allow", "POST"), 408: _CLOSE, 413: _CLOSE, 415: ("accept-encoding", ACCEPTED)}
+_EXTRA_HEADERS: Final = {405: ("allow", "POST"), 408: _CLOSE, 413: _CLOSE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,8 @@ def error_answer(error: CallError, *, api_format: ApiFormat, request_id: str) ->
     """Return an error in the shape of the caller's API, with what the SDKs need to know about trying again."""
     again = ("retry-after", str(RETRY_AFTER_S)) if error.is_retryable else ("x-should-retry", "false")
     extra = _EXTRA_HEADERS.get(error.status)
+    if error.code == UNSUPPORTED_ENCODING:  # and no other 415 (RFC 7694, section 3)
+        extra = ("accept-encoding", accepted_encodings())
     headers = (_request_id_header(api_format, request_id), again, *([extra] if extra else []))
     return _json(error_status(error, api_format), error_body(error, api_format, request_id=request_id), *headers)
 

@@ -5,7 +5,7 @@ from typing import Final
 from plano_asgi.conversation import ApiFormat, Conversation, LLMCall, Message, Role
 from plano_asgi.wire import fields
 from plano_asgi.wire.content import read_content
-from plano_asgi.wire.fields import Fields, a_string, an_array, an_object, place, required
+from plano_asgi.wire.fields import Fields, an_array, an_object, place, required, required_string
 from plano_asgi.wire.inline_policy import read_inline_policy
 
 PATH: Final = "/v1/chat/completions"
@@ -41,7 +41,7 @@ def _conversation(body: Fields) -> Conversation:
 
 def _message(element: object, at: str) -> Message:
     message = an_object(element, at)
-    role_name = a_string(required(message, "role", at), place(at, "role"))
+    role_name = required_string(message, "role", at)
     role = _ROLES.get(role_name)
     if role is None:
         raise fields.invalid(place(at, "role"), f"expected one of {', '.join(_ROLES)}")
@@ -50,16 +50,16 @@ def _message(element: object, at: str) -> Message:
 
 
 def _tool_calls(message: Fields, at: str) -> tuple[str, ...]:
-    calls_at = place(at, "tool_calls")
     calls = message.get("tool_calls")
     if calls is None:
         return ()
+    calls_at = place(at, "tool_calls")
     names = []
     for index, element in enumerate(an_array(calls, calls_at, allow_empty=True)):
         call_at = place(calls_at, index)
         call = an_object(element, call_at)
         kind = "custom" if call.get("type") == "custom" else "function"
-        called = an_object(required(call, kind, call_at), place(call_at, kind))
-        name_at = place(place(call_at, kind), "name")
-        names.append(a_string(required(called, "name", place(call_at, kind)), name_at))
+        called_at = place(call_at, kind)
+        called = an_object(required(call, kind, call_at), called_at)
+        names.append(required_string(called, "name", called_at))
     return tuple(names)

@@ -7,7 +7,7 @@ them all. Parts of kinds that are unknown here carry no text for a router and ar
 from dataclasses import dataclass, field
 from typing import Final
 
-from plano_asgi.wire.fields import a_string, an_array, an_object, place, required, wrong_type
+from plano_asgi.wire.fields import an_array, an_object, place, required_string, wrong_type
 
 TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text"})
 IMAGE_PARTS: Final = frozenset({"image", "image_url", "input_image"})
@@ -49,15 +49,15 @@ def read_content(value: object, at: str) -> Content:
     for index, element in enumerate(an_array(value, at, allow_empty=True)):
         part_at = place(at, index)
         part = an_object(element, part_at)
-        kind = a_string(required(part, "type", part_at), place(part_at, "type"))
+        kind = required_string(part, "type", part_at)
         if kind in TEXT_PARTS:
-            texts.append(a_string(required(part, "text", part_at), place(part_at, "text")))
+            texts.append(required_string(part, "text", part_at))
         elif kind == "refusal":
-            texts.append(a_string(required(part, "refusal", part_at), place(part_at, "refusal")))
+            texts.append(required_string(part, "refusal", part_at))
         elif kind in IMAGE_PARTS:
             has_image = True
         elif kind == "tool_use":
-            tool_calls.append(a_string(required(part, "name", part_at), place(part_at, "name")))
+            tool_calls.append(required_string(part, "name", part_at))
         elif kind == "tool_result":
             result = read_content(part.get("content"), place(part_at, "content"))
             tool_results.append(result.text)

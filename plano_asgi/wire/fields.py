@@ -61,6 +61,14 @@ def required(fields: Fields, key: str, at: str = "") -> object:
     return value
 
 
+def required_string(fields: Fields, key: str, at: str = "") -> str:
+    """Return a field's value as a string; a missing or null one is an error."""
+    value = required(fields, key, at)
+    if not isinstance(value, str):
+        raise wrong_type(place(at, key), "a string")
+    return value
+
+
 def model(fields: Fields) -> str | None:
     """Return the model the client names, None where it names none; fit to stand in a log line or header."""
     value = fields.get("model")

@@ -22,7 +22,7 @@ from plano_asgi.preferences import (
     name_fault,
 )
 from plano_asgi.providers import model_fault
-from plano_asgi.wire.fields import Fields, a_string, an_array, an_object, invalid, place, required
+from plano_asgi.wire.fields import Fields, a_string, an_array, an_object, invalid, place, required, required_string
 
 POLICY_KEY: Final = "routing_policy"
 PREFERENCES_KEY: Final = "routing_preferences"
@@ -103,12 +103,12 @@ def _by_preference(entries: object, at: str) -> Iterator[tuple[RoutingPreference
 
 
 def _preference(item: Fields, at: str, models: tuple[str, ...]) -> RoutingPreference:
-    name = a_string(required(item, "name", at), place(at, "name"))
+    name = required_string(item, "name", at)
     if fault := name_fault(name):
         raise invalid(place(at, "name"), fault)
-    description_at = place(at, "description")
-    description = a_string(required(item, "description", at), description_at)
+    description = required_string(item, "description", at)
     if fault := description_fault(description):
+        description_at = place(at, "description")
         code = "string_too_long" if len(description) > MAX_DESCRIPTION_CHARS else "invalid_value"
         raise WireFormatError(f"{description_at}: {fault}", code=code, param=description_at)
     return RoutingPreference(

@@ -18,7 +18,9 @@ from plano_asgi.errors import AmbiguousBodyError, WireFormatError
 
 MAX_DEPTH: Final = 256
 
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_UP_TO_PLAIN_QUOTE = rb'[^"]*+(?<!\\)"'  # several times as fast as what follows, and right wherever it matches
+_UP_TO_UNESCAPED_QUOTE = rb'[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_STRING = rb'"(?:' + _UP_TO_PLAIN_QUOTE + rb"|" + _UP_TO_UNESCAPED_QUOTE + rb")"
 _KEY = re.compile(rb"[\s,]*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
 _STRING_OR_SCALAR = re.compile(_STRING + rb"|[^\s,\]}]++", re.DOTALL)
 _UP_TO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING + rb")*+[{}\[\]]", re.DOTALL)

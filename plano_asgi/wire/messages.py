@@ -6,7 +6,7 @@ from typing import Final
 from plano_asgi.conversation import ApiFormat, Conversation, LLMCall, Message, Role
 from plano_asgi.wire import fields
 from plano_asgi.wire.content import read_content
-from plano_asgi.wire.fields import Fields, a_string, an_array, an_object, place, required
+from plano_asgi.wire.fields import Fields, an_array, an_object, place, required, required_string
 from plano_asgi.wire.inline_policy import read_inline_policy
 
 PATH: Final = "/v1/messages"
@@ -46,7 +46,7 @@ def _conversation(body: Fields) -> Conversation:
 
 def _turn(message: Fields, at: str) -> Iterator[Message]:
     """Yield the tool results that a turn carries, then what it says itself."""
-    role = _ROLES.get(a_string(required(message, "role", at), place(at, "role")))
+    role = _ROLES.get(required_string(message, "role", at))
     if role is None:
         raise fields.invalid(place(at, "role"), f"expected one of {', '.join(_ROLES)}")
     content = read_content(required(message, "content", at), place(at, "content"))

@@ -5,7 +5,7 @@ from typing import Final
 from plano_asgi.conversation import ApiFormat, Conversation, LLMCall, Message, Role
 from plano_asgi.wire import fields
 from plano_asgi.wire.content import read_content
-from plano_asgi.wire.fields import Fields, a_string, an_array, an_object, place, required
+from plano_asgi.wire.fields import Fields, a_string, an_array, an_object, place, required, required_string
 from plano_asgi.wire.inline_policy import read_inline_policy
 
 PATH: Final = "/v1/responses"
@@ -59,13 +59,13 @@ def _item(item: Fields, at: str) -> Message | None:
     """Return what an input item says, None for items without words of their own (reasoning, references, ...)."""
     kind = _kind(item, at)
     if kind == "message":
-        role = _ROLES.get(a_string(required(item, "role", at), place(at, "role")))
+        role = _ROLES.get(required_string(item, "role", at))
         if role is None:
             raise fields.invalid(place(at, "role"), f"expected one of {', '.join(_ROLES)}")
         content = read_content(required(item, "content", at), place(at, "content"))
         return Message(role=role, text=content.text, has_image=content.has_image)
     if kind in _CALL_ITEMS:
-        name = a_string(required(item, "name", at), place(at, "name"))
+        name = required_string(item, "name", at)
         return Message(role=Role.ASSISTANT, text="", tool_calls=(name,))
     if kind in _OUTPUT_ITEMS:
         content = read_content(item.get("output"), place(at, "output"))
