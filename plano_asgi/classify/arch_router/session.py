@@ -1,0 +1,162 @@
+"""The exported graph on ONNX Runtime: reads rows on from a prefix whose keys and values stay on the device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from plano_asgi.classify.arch_router.bundle import GRAPH_NAME, Bundle
+from plano_asgi.classify.arch_router.devices import CUDA_PROVIDER, Device, choose_device, cuda_is_unusable
+from plano_asgi.classify.arch_router.rows import Row, feeds, split_logits
+from plano_asgi.classify.onnx_runtime import import_onnxruntime
+from plano_asgi.errors import ArtifactIntegrityError, ClassificationError, ConfigurationError
+
+INPUTS: Final = {"input_ids", "positions", "until", "past", "nodes", "candidates", "keep"}
+NEEDED_FOR: Final = "classifier.kind: arch_router"
+ONNX_TYPES: Final = {"float32": "tensor(float)", "float16": "tensor(float16)"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyValues:
+    """Keys and values of a prefix, on the device.
+
+    Attributes:
+        value: onnxruntime's tensor: (2 layers, 1, heads, length, head size).
+        length: Tokens.
+        bytes: What they take.
+    """
+
+    value: Any
+    length: int
+    bytes: int
+
+
+class CausalSession:
+    """Runs a bundle's graph. Thread-safe, but one call at a time is fastest: a run uses all threads or the whole GPU.
+
+    Attributes:
+        device: Where it runs.
+        nothing: The keys and values of no text.
+    """
+
+    def __init__(self, bundle: Bundle, *, device: str = "auto", threads: int) -> None:
+        """Load the graph; the bundle was verified before.
+
+        Args:
+            bundle: What to load.
+            device: `auto`, `cpu`, `cuda` or `cuda:N`.
+            threads: CPU threads inside one run.
+
+        Raises:
+            MissingExtraError: onnxruntime is not installed, or not with the device that is asked for.
+            ConfigurationError: The device cannot run this bundle.
+            ArtifactIntegrityError: The graph cannot be loaded, or is not the one that the manifest describes.
+        """
+        self._runtime: Any = import_onnxruntime(needed_for=NEEDED_FOR)
+        self.device = choose_device(device, precision=bundle.precision, available=available_providers())
+        self._shape = bundle.key_values
+        try:
+            self._session = self._opened(bundle, threads)
+        except ConfigurationError:
+            if device != "auto":
+                raise
+            self.device = Device("cpu")
+            self._session = self._opened(bundle, threads)
+        self.nothing = self._no_text()
+
+    def run(self, rows: Sequence[Row], prefix: KeyValues) -> list[list[npt.NDArray[np.float32]]]:
+        """Return for each row the logits after each of its nodes: those of its candidates, or of the vocabulary.
+
+        Raises:
+            ClassificationError: The run failed, or gave logits that are not finite.
+        """
+        logits, _ = self._run(rows, prefix, keep=False)
+        return split_logits(rows, logits)
+
+    def read(self, tokens: Sequence[int], prefix: KeyValues) -> tuple[KeyValues, npt.NDArray[np.float32]]:
+        """Return the keys and values of a longer prefix, and the vocabulary's logits after it.
+
+        Raises:
+            ClassificationError: As in `run`.
+        """
+        logits, present = self._run([Row.text(tokens, wants_logits=True)], prefix, keep=True)
+        return self._key_values(present, prefix.length + len(tokens)), logits[0]
+
+    def extended(self, tokens: Sequence[int], prefix: KeyValues) -> KeyValues:
+        """Return the keys and values of a longer prefix.
+
+        Raises:
+            ClassificationError: As in `run`.
+        """
+        _, present = self._run([Row.text(tokens, wants_logits=False)], prefix, keep=True)
+        return self._key_values(present, prefix.length + len(tokens))
+
+    def _run(self, rows: Sequence[Row], prefix: KeyValues, *, keep: bool) -> tuple[npt.NDArray[np.float32], Any]:
+        binding = self._session.io_binding()
+        for name, values in feeds(rows, past=prefix.length).items():
+            binding.bind_cpu_input(name, values)
+        binding.bind_cpu_input("keep", np.array(keep))
+        binding.bind_ortvalue_input("past", prefix.value)
+        binding.bind_output("logits", "cpu")
+        if keep:
+            binding.bind_output("present", self.device.kind, self.device.index)
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:  # onnxruntime's own have no public names
+            raise ClassificationError(f"the model could not be run: {type(error).__name__}") from error
+        logits, *present = binding.get_outputs()
+        values = logits.numpy()
+        if not np.isfinite(values).all():
+            raise ClassificationError("the model gave logits that are not finite")
+        return values, present[0] if present else None
+
+    def _opened(self, bundle: Bundle, threads: int) -> Any:  # noqa: ANN401 - onnxruntime has no types
+        if self.device.is_cuda and hasattr(self._runtime, "preload_dlls"):
+            self._runtime.preload_dlls()
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        path = bundle.folder / GRAPH_NAME
+        try:
+            session = self._runtime.InferenceSession(path, options, providers=self.device.providers())
+        except Exception as error:  # onnxruntime's own have no public names
+            if self.device.is_cuda:
+                raise cuda_is_unusable(self.device) from error
+            raise ArtifactIntegrityError(path, problem="it cannot be loaded as an ONNX model") from error
+        if self.device.is_cuda and CUDA_PROVIDER not in session.get_providers():  # onnxruntime fell back in silence
+            raise cuda_is_unusable(self.device)
+        inputs = {value.name: value for value in session.get_inputs()}
+        shape = self._shape
+        if (
+            inputs.keys() != INPUTS
+            or inputs["past"].shape[::2] != [shape.tensors, shape.heads, shape.head_size]
+            or inputs["past"].type != ONNX_TYPES[shape.dtype]
+        ):
+            raise ArtifactIntegrityError(path, problem="its inputs are not those that the manifest describes")
+        return session
+
+    def _no_text(self) -> KeyValues:
+        shape = self._shape
+        values = np.zeros((shape.tensors, 1, shape.heads, 0, shape.head_size), shape.dtype)
+        return self._key_values(
+            self._runtime.OrtValue.ortvalue_from_numpy(values, self.device.kind, self.device.index), 0
+        )
+
+    def _key_values(self, value: Any, length: int) -> KeyValues:  # noqa: ANN401 - onnxruntime has no types
+        shape = self._shape
+        size = shape.tensors * shape.heads * length * shape.head_size * np.dtype(shape.dtype).itemsize
+        return KeyValues(value, length, size)
+
+
+def available_providers() -> list[str]:
+    """Return onnxruntime's execution providers, the best first.
+
+    Raises:
+        MissingExtraError: onnxruntime is not installed.
+    """
+    providers: list[str] = import_onnxruntime(needed_for=NEEDED_FOR).get_available_providers()
+    return providers

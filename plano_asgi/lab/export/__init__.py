@@ -1,0 +1,1 @@
+"""Export of a causal language model to the bundle that the Arch-Router classifier runs."""
