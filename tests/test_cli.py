@@ -97,12 +97,12 @@ def test_classifier_of_another_version_exits_2(
     plano: Command, configuration: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A classifier that this version does not have is a configuration fault, not a crash."""
-    monkeypatch.setenv("PLANO_CLASSIFIER__KIND", "remote")
+    monkeypatch.setenv("PLANO_CLASSIFIER__KIND", "cascade")
 
     ran = plano("route", "-c", configuration, "hello")
 
     assert (ran.code, ran.out) == (2, "")
-    assert "classifier.kind: remote is not part of this version" in ran.err
+    assert "classifier.kind: cascade is not part of this version" in ran.err
 
 
 def test_route_prints_one_json_object_and_nothing_else_on_stdout(plano: Command, configuration: str) -> None:

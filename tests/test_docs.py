@@ -27,6 +27,7 @@ from plano_asgi.settings import STARTING_FILE, Settings, load_settings
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^`([\w.-]+)`:\n\n```[a-z]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DEFAULT_PROVIDER = '[{"model": "openai/gpt-4o-mini", "default": true}]'
 ANY_SERVER = "http://localhost:12000"
 LISTENING = re.compile(r"Uvicorn running on http://127\.0\.0\.1:\d+")
@@ -157,7 +158,9 @@ def test_json_block_parses(block: Block) -> None:
 
 @pytest.mark.parametrize("block", written_in("sh"), ids=str)
 def test_commands_of_shell_block_work(block: Block, workspace: Path, server: str) -> None:
-    """Every command on a page does what the page says, in its order, in a folder with the README's configuration."""
+    """Every command does what its page says, in its order, beside the README's configuration and the page's files."""
+    for name, text in FILE.findall((ROOT / block.page).read_text(encoding="utf-8")):
+        (workspace / name).write_text(text, encoding="utf-8")
     commands = list(commands_of(block.text))
 
     assert commands

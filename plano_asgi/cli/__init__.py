@@ -7,7 +7,7 @@ import sys
 from io import TextIOWrapper
 
 from plano_asgi.cli.commands import app
-from plano_asgi.errors import ConfigurationError, PlanoError
+from plano_asgi.errors import CasesError, ConfigurationError, PlanoError
 
 __all__ = ["main"]
 
@@ -18,7 +18,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="replace")  # a table's lines and bars are not worth failing for
     try:
         app(prog_name="plano-asgi")
-    except ConfigurationError as error:
+    except (CasesError, ConfigurationError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
     except PlanoError as error:

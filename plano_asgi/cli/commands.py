@@ -1,11 +1,15 @@
 """The subcommands and their options; each hands over to a module of this room."""
 
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from plano_asgi.classify.prompts import PromptForm
+from plano_asgi.conversation import ApiFormat
+from plano_asgi.lab.export.precision import Precision
 from plano_asgi.settings import Settings, load_settings
 
 app: Final = typer.Typer(
@@ -14,12 +18,21 @@ app: Final = typer.Typer(
     add_completion=False,
 )
 
+
+class Device(StrEnum):
+    """Where an export is compared with its source."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
         "--config", "-c", help="YAML file; else PLANO_CONFIG_FILE, else plano.yaml here, else the environment alone."
     ),
 ]
+
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
 
 
@@ -71,6 +84,75 @@ def route(
 
     said = typer.get_text_stream("stdin", errors="replace").read() if text == "-" else text
     print_decision(_load(config), said, explain=explain)
+
+
+@app.command()
+def prompt(
+    body: Annotated[typer.FileBinaryRead, typer.Argument(metavar="BODY", help="JSON body of an API call; - is stdin.")],
+    config: ConfigOption = None,
+    *,
+    form: Annotated[
+        PromptForm | None, typer.Option(help="Order and wording; else the setting classifier.prompt_form.")
+    ] = None,
+    api: Annotated[ApiFormat | None, typer.Option(help="The API of the body; else told by its keys.")] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="The whole text, with the model's chat template.")] = False,
+) -> None:
+    """Print the exact text that a generative classifier reads of a call, byte for byte."""
+    from plano_asgi.cli.prompting import print_prompt  # noqa: PLC0415 - keeps the other commands quick
+
+    print_prompt(_load(config), body.read(), form=form, api_format=api, chat=chat)
+
+
+@app.command("eval")
+def evaluate(
+    cases: Annotated[
+        typer.FileBinaryRead,
+        typer.Argument(metavar="CASES", help='JSON lines: {"messages": [...], "expect": "route" or null}; - is stdin.'),
+    ],
+    config: ConfigOption = None,
+    *,
+    compare: Annotated[Path | None, typer.Option(help="A second configuration, on the same cases.")] = None,
+    min_accuracy: Annotated[
+        float, typer.Option(min=0, max=1, help="Exit 1 where the first configuration's accuracy is below it.")
+    ] = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell how well a configuration decides cases with known answers."""
+    from plano_asgi.cli.evaluating import print_evaluation  # noqa: PLC0415 - brings the router along
+
+    configurations = [_load(config), *([_load(compare)] if compare else [])]
+    accuracy = print_evaluation(configurations, cases, name=getattr(cases, "name", "<stdin>"), as_json=as_json)
+    if not accuracy >= min_accuracy:  # so written, NaN is not reached, where typer lets it pass
+        typer.echo(f"accuracy {accuracy:.3f} is below the least that is asked for, {min_accuracy}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(  # noqa: PLR0913 - each is an option of its own
+    source: Annotated[str, typer.Argument(help="A folder with safetensors, a GGUF file, or a hub id: owner/name.")],
+    out: Annotated[Path, typer.Option(help="Folder for the bundle.")],
+    precision: Annotated[Precision | None, typer.Option(help="Else int8 for cpu, fp16 for cuda.")] = None,
+    device: Annotated[Device, typer.Option(help="Where the export is compared with its source.")] = Device.CPU,
+    *,
+    accept_license: Annotated[bool, typer.Option("--accept-license", help="Accept the model's own licence.")] = False,
+    probe: Annotated[bool, typer.Option("--probe", help="Ask the model which quotes it writes.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Export a model for the arch_router classifier, and compare the export with its source."""
+    from plano_asgi.cli.exporting import run_export  # noqa: PLC0415 - brings numpy along
+    from plano_asgi.lab.export.exporting import Order  # noqa: PLC0415 - same
+
+    order = Order(
+        source=source,
+        out=out,
+        precision=precision or (Precision.INT8 if device is Device.CPU else Precision.FP16),
+        device=device,
+        wants_probe=probe,
+        may_replace=force,
+        accepts_licence=accept_license,
+    )
+    run_export(order, is_quiet=quiet)
 
 
 @app.command()
