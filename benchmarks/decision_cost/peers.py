@@ -1,6 +1,7 @@
 """The usual ways outside this package, where they are installed: transformers, and llama.cpp with its prompt cache."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
@@ -43,31 +44,30 @@ def measure_transformers(source: Path, lengths: Lengths, effort: Effort, *, thre
 
 
 def measure_gguf(file: Path, lengths: Lengths, effort: Effort, *, threads: int) -> list[dict[str, Any]]:
-    """Return the times of llama.cpp: the whole prompt read anew, and the prefix kept by the binding's own cache."""
-    from llama_cpp import Llama  # noqa: PLC0415 - an optional peer
+    """Return the times of llama.cpp (xllamacpp): the prompt read anew, and with the prefix in its prompt cache."""
+    import xllamacpp  # noqa: PLC0415 - an optional peer
 
-    model = Llama(str(file), n_ctx=2048, n_threads=threads, n_threads_batch=threads, verbose=False)
+    wanted = xllamacpp.CommonParams()
+    wanted.model.path = str(file)
+    wanted.n_ctx, wanted.n_parallel, wanted.verbosity = 4096, 1, -1
+    wanted.cpuparams.n_threads = wanted.cpuparams_batch.n_threads = threads
+    server = xllamacpp.Server(wanted)
     static = _tokens(lengths.static, seed=1)
 
-    def decide(new: list[int]) -> None:
-        for count, _ in enumerate(model.generate(static + new, temp=0.0, top_k=1), start=1):
-            if count == lengths.answer:
-                break
-
-    def decide_anew(new: list[int]) -> None:
-        model.reset()
-        decide(new)
+    def decide(new: list[int], *, cached: bool) -> None:
+        asked = {"prompt": static + new, "n_predict": lengths.answer, "temperature": 0, "ignore_eos": True}
+        server.handle_completions(asked | {"cache_prompt": cached})
 
     return [
-        _measured(f"llama.cpp, {file.name}: full prompt, generated", decide_anew, lengths, effort),
-        _measured(f"llama.cpp, {file.name}: prefix kept, generated", decide, lengths, effort),
+        _measured(f"llama.cpp, {file.name}: {name}", partial(decide, cached=cached), lengths, effort)
+        for name, cached in (("full prompt, generated", False), ("prefix kept, generated", True))
     ]
 
 
 def _measured(name: str, decide: Callable[[list[int]], None], lengths: Lengths, effort: Effort) -> dict[str, Any]:
     decide(_tokens(lengths.dynamic, seed=2))
     times = []
-    for index in track(range(effort.rounds), name):
+    for index in track(range(effort.peer_rounds), name):
         new = _tokens(lengths.dynamic, seed=3 + index)
         started = perf_counter()
         decide(new)
