@@ -41,6 +41,11 @@ class Convention:
     key_variables: tuple[str, ...] = ()
     speaks: frozenset[ApiFormat] = frozenset({ApiFormat.CHAT_COMPLETIONS})
 
+    @property
+    def api_format(self) -> ApiFormat:
+        """The API whose SDK takes `base_url`."""
+        return ApiFormat.MESSAGES if self.speaks == {ApiFormat.MESSAGES} else ApiFormat.CHAT_COMPLETIONS
+
 
 _OPENAI: Final = frozenset({ApiFormat.CHAT_COMPLETIONS, ApiFormat.RESPONSES})
 _GEMINI: Final = Convention(
@@ -127,7 +132,7 @@ class ModelProvider:
     @property
     def api_format(self) -> ApiFormat:
         """The API whose SDK takes `base_url`: `messages` means Anthropic's, `chat_completions` OpenAI's."""
-        return ApiFormat.MESSAGES if self.api_formats == {ApiFormat.MESSAGES} else ApiFormat.CHAT_COMPLETIONS
+        return convention_of(self.model, interface=self.interface).api_format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

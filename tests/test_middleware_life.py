@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plano_asgi import PlanoMiddleware, Router
 from plano_asgi.assembly import build_router
@@ -100,7 +101,7 @@ def test_anthropic_client_is_routed(routed: Callable[..., tuple[Starlette, Route
     assert json.loads(answer.to_json())["content"][0]["text"] == "claude-sonnet-4-20250514"
 
 
-def lifespan(app: Starlette, said: list[dict[str, Any]]) -> None:
+def lifespan(app: ASGIApp, said: list[dict[str, Any]]) -> None:
     """Take an app through one start-up and shutdown, and note what it says."""
     heard = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
 
@@ -120,15 +121,22 @@ def test_router_starts_and_stops_with_its_host_again_and_again(
 ) -> None:
     """The model is warm when the host says it has started; a host that starts again has a router that decides."""
     app, router = routed(code=0.9)
+    said: list[tuple[str, bool]] = []
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        """Note what the app says, and whether the router is ready then."""
+
+        async def send_noted(message: Message) -> None:
+            """Note a message and pass it on."""
+            said.append((message["type"], router.is_ready))
+            await send(message)
+
+        await app(scope, receive, send_noted)
 
     for _ in range(2):
-        said: list[dict[str, Any]] = []
-        lifespan(app, said)
-        assert [message["type"] for message in said] == [
-            "lifespan.startup.complete",
-            "lifespan.shutdown.complete",
-        ]
-        assert router.is_ready
+        lifespan(watched, [])
+
+    assert said == [("lifespan.startup.complete", True), ("lifespan.shutdown.complete", False)] * 2
 
 
 def test_damaged_model_stops_the_host_with_the_reason(settings_of: Callable[[str], Settings], tmp_path: Path) -> None:
@@ -143,10 +151,28 @@ def test_damaged_model_stops_the_host_with_the_reason(settings_of: Callable[[str
     said: list[dict[str, Any]] = []
 
     with pytest.raises(ArtifactIntegrityError, match="SHA-256"):
-        lifespan(PlanoMiddleware(Starlette(), settings=settings), said)  # type: ignore[arg-type]  # an app too
+        lifespan(PlanoMiddleware(Starlette(), settings=settings), said)
 
     assert [message["type"] for message in said] == ["lifespan.startup.failed"]
     assert "SHA-256" in said[0]["message"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["classifier: {model_path: /nowhere}", "classifier: {kind: cascade}", "mode: forward"],
+    ids=["no model", "no such classifier", "no such mode"],
+)
+def test_what_cannot_be_used_can_be_switched_off(
+    more: str, settings_of: Callable[[str], Settings], serve: Serve
+) -> None:
+    """`enabled: false` leaves an app as it was where its model is missing or its settings are not for this version."""
+    app = Starlette(routes=[Route("/v1/chat/completions", chat, methods=["POST"])])
+    app.add_middleware(PlanoMiddleware, settings=settings_of(f"{CONFIG}{more}\nenabled: false\n"))
+
+    with OpenAI(base_url=f"{serve(app)}/v1", api_key="none", max_retries=0) as client:
+        answer = client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "hi"}])
+
+    assert answer.choices[0].message.content == "auto"
 
 
 def test_no_arguments_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:

@@ -125,6 +125,23 @@ def test_url_that_nobody_can_know_is_none(model: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "interface", "url"),
+    [
+        ("groq/a", "openai", "https://api.groq.com/openai/v1"),
+        ("anthropic/a", "anthropic", "https://api.anthropic.com"),
+        ("anthropic/a", "openai", None),
+        ("openai/a", "anthropic", None),
+        ("vercel/a", "anthropic", None),
+    ],
+)
+def test_known_url_is_that_of_the_api_the_provider_is_declared_with(
+    model: str, interface: str, url: str | None
+) -> None:
+    """A provider that is to be spoken to in another API has no known URL: its usual one fits that API's SDK only."""
+    assert declared(model, provider_interface=interface).base_url == url
+
+
+@pytest.mark.parametrize(
     ("model", "interface", "api_format", "speaks"),
     [
         ("openai/a", None, ApiFormat.CHAT_COMPLETIONS, frozenset({ApiFormat.CHAT_COMPLETIONS, ApiFormat.RESPONSES})),

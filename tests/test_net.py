@@ -1,5 +1,6 @@
 """The HTTP client: certificates are verified, and neither a fork nor a race shares what must not be shared."""
 
+import socket
 import ssl
 import subprocess
 import sys
@@ -171,6 +172,20 @@ def test_closing_twice_or_unopened_is_nothing() -> None:
 
     client.close()
     client.close()
+
+
+def test_closing_ends_a_request_under_way_as_a_network_error() -> None:
+    """A request whose client is closed while it waits for the answer is told so by the room's own error."""
+    client = HttpClient(connections=1)
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(post, client, f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        connection, _ = silent.accept()
+        with connection:
+            connection.recv(1)
+            client.close()
+        failure = waiting.exception(timeout=5)
+
+    assert isinstance(failure, NetworkError)
 
 
 def test_answer_does_not_show_its_words() -> None:

@@ -67,6 +67,8 @@ class PlanoMiddleware:
         """
         self._app = app
         self._settings = settings or load_settings(Path(config) if config is not None else None)
+        if not self._settings.enabled:  # nothing is built: it may have been switched off since something cannot be
+            return
         if self._settings.mode == "forward":
             what = "forward is not part of this version; use rewrite or observe"
             raise ConfigurationError([Fault(where="mode", what=what)])
@@ -75,7 +77,7 @@ class PlanoMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope."""
-        if scope["type"] == "lifespan":
+        if scope["type"] == "lifespan" and self._settings.enabled:
             await self._live(scope, receive, send)
             return
         if scope["type"] != "http" or not self._settings.enabled:
@@ -178,7 +180,7 @@ class PlanoMiddleware:
 
         async def send_after(message: Message) -> None:
             nonlocal failure
-            if message["type"] == "lifespan.startup.complete" and self._settings.enabled:
+            if message["type"] == "lifespan.startup.complete":
                 failure = await self._start()
             elif message["type"] in {"lifespan.shutdown.complete", "lifespan.shutdown.failed"}:
                 self._router.close()

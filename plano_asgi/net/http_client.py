@@ -70,7 +70,7 @@ class HttpClient:
             raise NetworkTimeoutError(f"no complete answer within {timeout_s * 1000:.0f} ms") from error
         except (httpx.ConnectError, UnicodeError) as error:  # the latter: a host's name that DNS cannot carry
             raise NetworkError(f"there is no connection ({_kind(error)})") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:  # the last: it was closed meanwhile
             raise NetworkError(f"the exchange broke off ({_kind(error)})") from error
 
     def _begun(self, request: httpx.Request, *, until: float) -> httpx.Response:

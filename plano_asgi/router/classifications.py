@@ -29,14 +29,24 @@ class Classifications:
         """Set the bounds; threads start with the first classification."""
         self._workers: Final = workers
         self._limit: Final = workers + queue
+        self._is_closed = False
         self._start_empty()
 
     def _start_empty(self) -> None:
-        self._is_closed = False
-        self._process = os.getpid()
         self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="plano-classify")
         self._in_flight: dict[Hashable, _Flight] = {}
         self._lock = Lock()
+        self._process = os.getpid()  # last: a thread that reads it finds the rest in place
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no work until it is reopened."""
+        return self._is_closed
+
+    def _leave_parent(self) -> None:
+        """Start empty in a process forked off: a fork takes no threads along, but locks as others held them."""
+        if os.getpid() != self._process:
+            self._start_empty()
 
     def submit(self, key: Hashable, work: Work, *, deadline_s: float) -> Future[Scores]:
         """Return the future scores of `work`, or of the same key's classification that is already under way.
@@ -53,10 +63,11 @@ class Classifications:
             ClassifierTimeoutError: The classification under way has run for longer than the deadline.
             ClassificationError: No thread can take it, above all after `close`.
         """
-        if os.getpid() != self._process:  # a fork takes no threads along
-            self._start_empty()
+        self._leave_parent()
         now = monotonic()
         with self._lock:
+            if self._is_closed:
+                raise ClassificationError("the router is closed; start it again")
             if flight := self._in_flight.get(key):
                 flight.join(now, deadline_s)
                 return flight.future
@@ -73,11 +84,14 @@ class Classifications:
 
     def reopen(self) -> None:
         """Take work again, where `close` was called before."""
+        self._leave_parent()
         if self._is_closed:
             self._start_empty()
+            self._is_closed = False
 
     def close(self) -> None:
-        """Drop what waits and let what runs end; later submissions are errors."""
+        """Drop what waits and let what runs end; later submissions are errors, in processes forked off as well."""
+        self._leave_parent()
         self._is_closed = True
         self._executor.shutdown(wait=False)
         with self._lock:

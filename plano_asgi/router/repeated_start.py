@@ -21,11 +21,15 @@ class RepeatedStart:
         self._attempt = attempt
         self._stopped = Event()
 
-    def begin(self) -> None:
-        """Begin to make attempts, the first after half a second; those of an earlier `begin` end."""
+    def renew(self) -> Event:
+        """Make no further attempt until `begin` is called with the event that is returned, and which `stop` sets."""
         self.stop()
-        self._stopped = Event()
-        Thread(target=self._repeat, args=(self._stopped,), name="plano-start-again", daemon=True).start()
+        self._stopped = stopped = Event()
+        return stopped
+
+    def begin(self, stopped: Event) -> None:
+        """Begin to make attempts, the first after half a second; none where it was stopped since it was renewed."""
+        Thread(target=self._repeat, args=(stopped,), name="plano-start-again", daemon=True).start()
 
     def stop(self) -> None:
         """Make no further attempt; one that is being made is not waited for."""

@@ -95,8 +95,8 @@ class Router:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the model is loaded and warm."""
-        return self._is_ready or stand_in() is not None
+        """Whether the model is loaded and warm, and the router not closed since."""
+        return (self._is_ready or stand_in() is not None) and not self._classifications.is_closed
 
     @property
     def problem(self) -> ClassificationError | None:
@@ -116,11 +116,12 @@ class Router:
         self._classifications.reopen()
         if stand_in():
             return 0.0
+        stopped = self._repeated_start.renew()  # before the first attempt: `close` may come while that is made
         started = perf_counter()
         try:
             return self._warm_up()
         except (ClassifierUnavailableError, ClassifierTimeoutError):
-            self._repeated_start.begin()
+            self._repeated_start.begin(stopped)
             return _milliseconds_since(started)
 
     def _warm_up(self) -> float:

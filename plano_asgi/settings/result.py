@@ -117,7 +117,7 @@ def _provider(written: Provider, environ: Mapping[str, str]) -> ModelProvider:
     return ModelProvider(
         model=written.model,
         name=written.name or written.model,
-        base_url=written.base_url or convention_of(written.model).base_url,
+        base_url=written.base_url or _conventional_url(written),
         access_key=access_key,
         is_default=written.default,
         interface=written.provider_interface,
@@ -125,3 +125,10 @@ def _provider(written: Provider, environ: Mapping[str, str]) -> ModelProvider:
         headers=tuple(written.headers.items()),
         is_auth_passed_through=written.passthrough_auth,
     )
+
+
+def _conventional_url(written: Provider) -> str | None:
+    """Return the URL that the provider is known by; None where the API it is declared with is not served there."""
+    known = convention_of(written.model)
+    spoken = convention_of(written.model, interface=written.provider_interface)
+    return known.base_url if spoken.api_format is known.api_format else None
