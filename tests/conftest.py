@@ -250,6 +250,7 @@ def bundle_with(tiny_bundle: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 def _digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of all files but the manifest."""
     return {path.name: sha256_of(path) for path in folder.iterdir() if path.name != "router.json"}
 
 

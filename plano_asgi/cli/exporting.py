@@ -22,6 +22,7 @@ STAGES: Final = {
     "loading": "loading the model",
     "probe": "asking the model for its quotes",
     "source": "routing prompts, in transformers",
+    "activations": "looking for outliers in activations",
     "graph": "writing the graph",
     "parity": "the same prompts, on ONNX Runtime",
 }

@@ -35,6 +35,7 @@ from plano_asgi.lab.export.parity import Answers, Parity, answers_of_export, ans
 from plano_asgi.lab.export.parity_prompts import PROMPTS_OF_A_POLICY, PolicyPrompts, parity_prompts
 from plano_asgi.lab.export.precision import Precision
 from plano_asgi.lab.export.probing import probe
+from plano_asgi.lab.export.smoothing import STRENGTHS, SmoothedWeights, activation_maxima
 from plano_asgi.lab.export.source import load_config, load_model, load_tokenizer
 from plano_asgi.lab.export.stages import Stages
 from plano_asgi.lab.export.weights import StateDictWeights, Weights
@@ -43,7 +44,7 @@ PARTIAL: Final = ".partial"
 DATA_NAME: Final = f"{GRAPH_NAME}.data"
 ANSWERS_NAME: Final = "source.npz"
 KEPT_STAGES: Final = ("tokenizer", "graph")
-RECIPE: Final = 1  # counts up when the same order gives other files
+RECIPE: Final = 3  # counts up when the same order gives other files
 ROOM_TO_SPARE: Final = 1.05
 GIB: Final = 2**30
 REVISION_CHARS: Final = 16
@@ -193,9 +194,18 @@ class _Work:
             from plano_asgi.lab.export.graph import write_graph  # noqa: PLC0415 - the export extra's
 
             shape = replace(self._shape, is_tied=self._model.config.tie_word_embeddings)
-            weights = self._weights_of(self._model)
+            weights = self._smoothed(self._weights_of(self._model))
             write_graph(shape, weights, self.stages.folder, self._order.precision, progress=self._share_of("graph"))
             self.stages.finish("graph", [GRAPH_NAME, DATA_NAME])
+
+    def _smoothed(self, weights: Weights) -> Weights:
+        """Return the weights as they are best quantised."""
+        strength = STRENGTHS.get(self._order.precision)
+        if strength is None:
+            return weights
+        texts = [group.static + group.rests[0] for group in self._prompts()]
+        maxima = activation_maxima(self._model, texts, self._share_of("activations"))
+        return SmoothedWeights(weights, maxima, strength=strength)
 
     def let_go(self) -> None:
         """Free the memory of the loaded model, which the check does not need."""
