@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plano_asgi.classify import IsAwaited
 from plano_asgi.classify.arch_router.prefixes import PREFIXES_MET, PrefixCache
 from plano_asgi.classify.arch_router.session import KeyValues
 
@@ -18,8 +19,9 @@ class Model:
         """Begin without any run."""
         self.runs: list[Tokens] = []
 
-    def run(self, tokens: Tokens) -> KeyValues:
+    def run(self, tokens: Tokens, is_awaited: IsAwaited) -> KeyValues:
         """Return keys and values."""
+        assert is_awaited()
         self.runs.append(tokens)
         return KeyValues(tokens, len(tokens), BYTES_OF_A_TOKEN * len(tokens))
 
@@ -118,11 +120,11 @@ def test_a_failed_pin_changes_nothing() -> None:
     """Where a prefix cannot be run, those that were pinned before still are."""
     model = Model()
 
-    def run(tokens: Tokens) -> KeyValues:
+    def run(tokens: Tokens, is_awaited: IsAwaited) -> KeyValues:
         """Fail at 6."""
         if 6 in tokens:
             raise RuntimeError
-        return model.run(tokens)
+        return model.run(tokens, is_awaited)
 
     cache = PrefixCache(run, nothing=KeyValues((), 0, 0))
     cache.pin((1,))

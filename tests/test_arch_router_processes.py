@@ -15,6 +15,7 @@ from pathlib import Path
 from plano_asgi.classify.arch_router import ArchRouterClassifier
 from plano_asgi.classify.prompts import PromptForm
 from plano_asgi.conversation import Message, Role
+from plano_asgi.errors import ClassificationError
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 
 def policy_of(*names):
@@ -68,6 +69,21 @@ child = os.fork()
 if not child:
     del classifier
     gc.collect()
+    sys.exit(0)
+assert end_of(child) == 0
+ask("hello")
+""",
+    "an error outlives a closed model": """
+try:
+    ask("hello", policy_of(*(f"{number} is one name of too many" for number in range(100))))
+except ClassificationError as error:
+    kept = error  # and its traceback, and what that refers to
+classifier.close()
+child = os.fork()
+if not child:
+    del kept
+    gc.collect()
+    ask("hello")
     sys.exit(0)
 assert end_of(child) == 0
 ask("hello")

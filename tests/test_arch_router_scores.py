@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from plano_asgi.classify.arch_router.completions import Quoting
 from plano_asgi.classify.arch_router.engine import Engine, Question, Scored
 from plano_asgi.classify.arch_router.reading import Reader
 from plano_asgi.classify.arch_router.rows import Row
-from plano_asgi.classify.arch_router.session import CausalSession
+from plano_asgi.classify.arch_router.session import PIECE_TOKENS_CPU, CausalSession, KeyValues
 from plano_asgi.classify.arch_router.tokens import BundleTokenizer
 from plano_asgi.classify.prompts import PromptForm, PromptWriter
 from plano_asgi.conversation import Conversation, Message, Role
@@ -269,7 +270,7 @@ def test_generated_answers_are_what_the_model_writes(oracle: Oracle, tiny_bundle
 
     assert list(written) == oracle.greedy(oracle.prompt(said("hello"), policy), most=12)
     with pytest.raises(ClassifierTimeoutError):  # and no half an answer, which would be remembered
-        engine.generate(question, ends=(), most=12, is_awaited=lambda: False)
+        engine.generate(replace(question, is_awaited=lambda: False), ends=(), most=12)
     generating = ArchRouterClassifier(tiny_bundle, device="cpu", decode=Decode.GENERATE)
     with pytest.raises(UnreadableAnswerError):  # what random weights write names no route
         generating.classify(said("hello"), policy)
@@ -338,6 +339,65 @@ def test_sixty_four_questions_of_all_kinds_have_the_answers_they_have_alone(orac
     for question, scores in zip(questions, together, strict=True):
         (alone,) = uncached.score([question])
         assert list_of(scores) == pytest.approx(list_of(alone), abs=BRUTE_FORCE)
+
+
+class Watched(CausalSession):
+    """A session that remembers how many tokens of a text were read at once."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Begin with none."""
+        super().__init__(bundle, device="cpu", threads=1)
+        self.lengths: list[int] = []
+
+    def _run(self, rows: Sequence[Row], prefix: KeyValues, *, keep: bool) -> tuple[npt.NDArray[np.float32], Any]:
+        """Remember those of the rows."""
+        self.lengths += [len(row.tokens) for row in rows]
+        return super()._run(rows, prefix, keep=keep)
+
+
+@pytest.fixture
+def long_question(oracle: Oracle) -> Question:
+    """Return a prompt of some 3,300 tokens, most of them the policy's."""
+    policy = RoutingPolicy(
+        preferences=tuple(
+            RoutingPreference(name=name, description=f"{name}: {'tell of it ' * 170}", models=("m",))
+            for name in ("code", "chat", "poetry")
+        )
+    )
+    reader = Reader(oracle.bundle, form=PromptForm.GATEWAY, joint=False)
+    read = reader.policy(policy)
+    assert len(read.static) > 2 * PIECE_TOKENS_CPU
+    return Question(reader.prompt(said("hello"), policy), read.static, read.tree)
+
+
+def test_a_long_prompt_is_read_in_pieces(oracle: Oracle, long_question: Question) -> None:
+    """Whatever a policy that a call brings along takes, so much is read at once, and scores are as of the whole."""
+    tree = long_question.tree
+    session = Watched(oracle.bundle)
+    engine = Engine(session, context=oracle.bundle.context, temperature=1.0)
+
+    scored = [engine.score([long_question])[0] for _ in range(2)]  # from the policy's own prefix, the second time
+    engine.generate(replace(long_question, static=()), ends=(), most=1)
+
+    (logits,) = oracle.session.run([Row.of(long_question.prompt, tree)], oracle.session.nothing)
+    whole = pytest.approx(list(tree.scores(logits, temperature=1.0)), abs=BRUTE_FORCE)
+    assert [list_of(each) for each in scored] == [whole, whole]
+    assert max(session.lengths) <= PIECE_TOKENS_CPU + len(tree.forced) + len(tree.tokens)
+
+
+def test_a_long_prompt_that_nobody_waits_for_is_left_off(oracle: Oracle, long_question: Question) -> None:
+    """Between two pieces it is asked whether anybody waits, be it for a policy's prefix, and company has its answer."""
+    session = Watched(oracle.bundle)
+    engine = Engine(session, context=oracle.bundle.context, temperature=1.0)
+    given_up = replace(long_question, is_awaited=lambda: False)
+    short = replace(long_question, prompt=long_question.prompt[-200:])
+
+    for _ in range(2):
+        problem, answer = engine.score([given_up, short])
+
+        assert isinstance(problem, ClassifierTimeoutError)
+        assert sum(list_of(answer)) == pytest.approx(1)
+    assert sum(session.lengths) < 2 * (PIECE_TOKENS_CPU + 250)
 
 
 def test_a_prompt_that_is_too_long_spares_its_company(oracle: Oracle) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from plano_asgi.classify.arch_router import ArchRouterClassifier
 from plano_asgi.classify.arch_router.devices import CPU_PROVIDER, CUDA_PROVIDER, Device, choose_device, cuda_is_unusable
+from plano_asgi.classify.arch_router.session import device_here
 from plano_asgi.classify.onnx_runtime import import_onnxruntime
 from plano_asgi.errors import ConfigurationError, MissingExtraError, PlanoError
 from plano_asgi.preferences import RoutingPolicy
@@ -52,6 +53,15 @@ def test_cuda_is_never_replaced_in_silence(
         choose_device(wanted, precision=precision, available=available)
 
 
+def test_auto_is_the_cpu_where_no_gpu_has_a_driver() -> None:
+    """A build for CUDA on a machine without a GPU has the CPU by `auto`, and CUDA by name, which cannot be opened."""
+    devices = [
+        choose_device(wanted, precision="fp16", available=WITH_CUDA, has_driver=False) for wanted in ("auto", "cuda")
+    ]
+
+    assert devices == [CPU, GPU]
+
+
 def test_a_gpu_that_cannot_be_opened_is_explained() -> None:
     """The error for a GPU that onnxruntime cannot open names the setting and what to check."""
     assert "classifier.device: onnxruntime cannot use cuda:7 here" in str(cuda_is_unusable(Device("cuda", 7)))
@@ -86,6 +96,5 @@ def test_deadline_and_batches_are_those_of_the_device_that_is_there(
     """A model made for CUDA has a CPU's time and company where there is no CUDA."""
     classifier = ArchRouterClassifier(bundle_with(precision=precision))
 
-    providers = import_onnxruntime(needed_for="this test").get_available_providers()
-    is_cuda = choose_device("auto", precision=precision, available=providers).is_cuda
+    is_cuda = device_here("auto", precision=precision).is_cuda
     assert (classifier.deadline_ms, classifier.parallelism) == ((300, 64) if is_cuda else (10_000, 4))

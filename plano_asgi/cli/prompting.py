@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import typer
 
-from plano_asgi.classify.prompts import CHAT_MARKS, PromptForm, PromptWriter, estimated_tokens
+from plano_asgi.classify.prompts import CHAT_MARKS, DEFAULT_LIMIT, PromptForm, PromptWriter, estimated_tokens
 from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.errors import CallError
 from plano_asgi.policy import check_inline
@@ -18,6 +18,7 @@ class _Model:
     """What a model has to do with prompts; as good a guess as can be had where there is no model."""
 
     count_tokens: Callable[[str], int] = estimated_tokens
+    limit: int = DEFAULT_LIMIT
     unspeakable: Iterable[str] = CHAT_MARKS
     chat: tuple[str, str] | None = None
 
@@ -49,6 +50,7 @@ def print_prompt(
     writer = PromptWriter(
         form or PromptForm(settings.classifier.prompt_form),
         count_tokens=model.count_tokens,
+        limit=model.limit,
         unspeakable=model.unspeakable,
     )
     text = writer.write(call.conversation, call.inline_policy or settings.policy)
@@ -64,7 +66,9 @@ def _model(settings: Settings) -> _Model:
 
     bundle = Bundle.read(folder)
     tokenizer = BundleTokenizer(bundle)
-    return _Model(tokenizer.count, tokenizer.special_words, (bundle.chat_before, bundle.chat_after))
+    return _Model(
+        tokenizer.count, bundle.prompt_tokens, tokenizer.special_words, (bundle.chat_before, bundle.chat_after)
+    )
 
 
 def _chat_template(model: _Model) -> tuple[str, str]:

@@ -188,7 +188,11 @@ def test_auto_takes_the_gpu_for_what_is_made_for_it(make: Make, half: Path) -> N
     [(Precision.INT8, "cuda", "--precision fp16"), (Precision.FP16, "cuda:63", "cannot use cuda:63 here")],
     ids=["int8", "no such GPU"],
 )
-def test_a_gpu_that_cannot_be_used_is_a_clear_fault(make: Make, precision: Precision, device: str, words: str) -> None:
-    """CUDA that is asked for and cannot be had is a fault of the setting, and never the CPU in silence."""
+def test_a_gpu_that_cannot_be_used_is_a_clear_fault(
+    make: Make, capsys: pytest.CaptureFixture[str], precision: Precision, device: str, words: str
+) -> None:
+    """CUDA that is asked for and cannot be had is a fault of the setting, and neither the CPU in silence nor noise."""
     with pytest.raises(ConfigurationError, match=rf"classifier\.device: .*{words}"):
         CausalSession(Bundle.read(make(precision)), device=device, threads=1)
+
+    assert capsys.readouterr().out == ""

@@ -10,7 +10,7 @@ import orjson
 
 from plano_asgi.classify.arch_router.completions import Quoting
 from plano_asgi.classify.embedded.artifacts import sha256_of
-from plano_asgi.classify.prompts import PromptForm
+from plano_asgi.classify.prompts import DEFAULT_LIMIT, PromptForm
 from plano_asgi.errors import ArtifactIntegrityError, ArtifactNotFoundError
 
 MANIFEST_NAME: Final = "router.json"
@@ -62,7 +62,7 @@ class Bundle:
         end_tokens: Tokens with which an answer ends; the first is the one it was trained on.
         temperature: What logits are divided by before they become probabilities.
         threshold: Least confidence in [0, 1] that selects a route.
-        prompt_form: The prompt form it was checked with.
+        prompt_form: The prompt form it was checked with; for people, as the settings say which one is served.
         parity: How it compares with its source; for people.
         sha256: Hex digest of each file.
     """
@@ -83,6 +83,11 @@ class Bundle:
     prompt_form: PromptForm = PromptForm.GATEWAY
     parity: Mapping[str, Any] = field(default_factory=dict)
     sha256: Mapping[str, str]
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Most tokens of a user message: half of what the model reads at the most, which leaves room for answers."""
+        return min(DEFAULT_LIMIT, self.context // 2)
 
     @classmethod
     def read(cls, folder: Path) -> Self:

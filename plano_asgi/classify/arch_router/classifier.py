@@ -12,12 +12,11 @@ from typing import Final, TypeVar
 from plano_asgi.classify import IsAwaited, always_awaited
 from plano_asgi.classify.answers import read_answer
 from plano_asgi.classify.arch_router.bundle import Bundle
-from plano_asgi.classify.arch_router.devices import choose_device
-from plano_asgi.classify.arch_router.engine import NOBODY_WAITS, Engine, Question, Scored
+from plano_asgi.classify.arch_router.engine import Engine, Question, Scored
 from plano_asgi.classify.arch_router.forks import watch_forks
 from plano_asgi.classify.arch_router.prefixes import DEFAULT_BYTES
 from plano_asgi.classify.arch_router.reading import Reader
-from plano_asgi.classify.arch_router.session import CausalSession, available_providers
+from plano_asgi.classify.arch_router.session import NOBODY_WAITS, CausalSession, device_here
 from plano_asgi.classify.batching import Batcher
 from plano_asgi.classify.cores import usable_cores
 from plano_asgi.classify.prompts import PromptForm
@@ -80,7 +79,7 @@ class ArchRouterClassifier:
         *,
         device: str = "auto",
         threads: int | None = None,
-        form: PromptForm | None = None,
+        form: PromptForm = PromptForm.GATEWAY,
         decode: Decode = Decode.SCORE,
         scoring: Scoring = Scoring.BRANCH,
         prefix_bytes: int = DEFAULT_BYTES,
@@ -91,7 +90,7 @@ class ArchRouterClassifier:
             folder: The bundle, as `plano-asgi export` writes it.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             threads: CPU threads inside one run; without it as many as the container has cores.
-            form: The prompt's order and wording; without it the one that the bundle was checked with.
+            form: The prompt's order and wording.
             decode: Whether candidates are scored, or an answer is generated and parsed.
             scoring: What a candidate's score is.
             prefix_bytes: Bytes of keys and values of prefixes that are kept.
@@ -104,7 +103,7 @@ class ArchRouterClassifier:
         self._bundle = Bundle.read(folder)
         self._device = device
         self._threads = threads or usable_cores()
-        self._form = form or PromptForm(self._bundle.prompt_form)
+        self._form = form
         self._decode = decode
         self._scoring = scoring
         self._prefix_bytes = prefix_bytes
@@ -112,8 +111,7 @@ class ArchRouterClassifier:
         self._failure: PlanoError | None = None
         self._loading = Lock()
         watch_forks(self)
-        available = available_providers()
-        is_cuda = choose_device(device, precision=self._bundle.precision, available=available).is_cuda
+        is_cuda = device_here(device, precision=self._bundle.precision).is_cuda
         self.revision = f"{self._bundle.revision}-{self._form}-{decode}-{scoring}"
         self.threshold = self._bundle.threshold
         self.deadline_ms = 300.0 if is_cuda else 10_000.0
@@ -146,7 +144,7 @@ class ArchRouterClassifier:
             return Scores(routes={preference.name: 0.0 for preference in policy.preferences}, other=1.0)
         model = self._loaded()
         read = model.reader.policy(policy)
-        question = Question(model.reader.prompt(conversation, policy), read.static, read.tree)
+        question = Question(model.reader.prompt(conversation, policy), read.static, read.tree, is_awaited)
         if self._decode is Decode.GENERATE:
             return self._generated(question, policy, model, is_awaited)
         future = _submitted(model.batcher.submit, question)
@@ -170,7 +168,7 @@ class ArchRouterClassifier:
     def _generated(self, question: Question, policy: RoutingPolicy, model: _Model, is_awaited: IsAwaited) -> Scores:
         """Return all on the route that the model writes of its own accord."""
         ends = self._bundle.end_tokens
-        generate = partial(model.engine.generate, question, ends=ends, most=MOST_GENERATED, is_awaited=is_awaited)
+        generate = partial(model.engine.generate, question, ends=ends, most=MOST_GENERATED)
         text = model.reader.tokenizer.decode(_awaited(_submitted(model.batcher.call, generate), is_awaited))
         names = [preference.name for preference in policy.preferences]
         route = read_answer(text, names).route
@@ -213,7 +211,7 @@ def _submitted(submit: Callable[[_Work], Future[_Answer]], work: _Work) -> Futur
 
 
 def _awaited(future: Future[_Answer], is_awaited: IsAwaited) -> _Answer:
-    """Return the answer; a batch that has begun is not stopped, but nobody is kept waiting for it."""
+    """Return the answer; a pass that has begun is not stopped, but nobody is kept waiting for it."""
     done = Event()
     future.add_done_callback(lambda _: done.set())  # called for a cancelled one, too
     while not done.wait(WAIT_S):

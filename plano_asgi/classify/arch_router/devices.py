@@ -1,10 +1,12 @@
 """Where the model runs: explicit rules for `cpu`, `cuda`, `cuda:N` and `auto`.
 
 A bundle's precision says what it was made for: `fp16` for CUDA, `int8` for CPUs, `fp32` and `int4` for either. `auto`
-takes CUDA where the bundle is made for it and onnxruntime has it, else the CPU. `cuda` takes CUDA or fails; it never
-runs elsewhere in silence.
+takes CUDA where the bundle is made for it, onnxruntime has it and a GPU's driver is there, else the CPU. `cuda` takes
+CUDA or fails; it never runs elsewhere in silence.
 """
 
+import ctypes
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
@@ -41,13 +43,14 @@ class Device:
         return [(CUDA_PROVIDER, {"device_id": self.index, "use_tf32": "0"}), CPU_PROVIDER]
 
 
-def choose_device(wanted: str, *, precision: str, available: Collection[str]) -> Device:
+def choose_device(wanted: str, *, precision: str, available: Collection[str], has_driver: bool = True) -> Device:
     """Return where a bundle of some precision runs.
 
     Args:
         wanted: The setting `classifier.device`.
         precision: The bundle's.
-        available: onnxruntime's execution providers.
+        available: onnxruntime's execution providers; those it was built with, whatever the machine has.
+        has_driver: Whether the machine has a GPU's driver.
 
     Raises:
         MissingExtraError: CUDA is asked for and this onnxruntime does not have it.
@@ -56,13 +59,23 @@ def choose_device(wanted: str, *, precision: str, available: Collection[str]) ->
     if wanted == "cpu":
         return Device("cpu")
     if wanted == "auto":
-        return Device("cuda" if CUDA_PROVIDER in available and precision in FOR_CUDA_FIRST else "cpu")
+        is_cuda = CUDA_PROVIDER in available and has_driver and precision in FOR_CUDA_FIRST
+        return Device("cuda" if is_cuda else "cpu")
     if precision in FOR_CPU_ALONE:
         what = f"the model is exported as {precision}, for CPUs; export it with --precision fp16, or use auto or cpu"
         raise ConfigurationError([Fault(where="classifier.device", what=what)])
     if CUDA_PROVIDER not in available:
         raise MissingExtraError("gpu", needed_for=f"classifier.device: {wanted}")
     return Device("cuda", int(wanted.partition(":")[2] or 0))
+
+
+def has_cuda_driver() -> bool:
+    """Return whether this machine has the library by which CUDA drives a GPU; it is not started, so a fork is safe."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def cuda_is_unusable(device: Device) -> ConfigurationError:

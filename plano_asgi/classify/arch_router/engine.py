@@ -12,13 +12,12 @@ from plano_asgi.classify import IsAwaited, always_awaited
 from plano_asgi.classify.arch_router.completion_tree import CompletionTree
 from plano_asgi.classify.arch_router.prefixes import DEFAULT_BYTES, Prefix, PrefixCache
 from plano_asgi.classify.arch_router.rows import Row
-from plano_asgi.classify.arch_router.session import CausalSession
+from plano_asgi.classify.arch_router.session import NOBODY_WAITS, CausalSession
 from plano_asgi.classify.arch_router.tokens import Tokens, check_length
 from plano_asgi.errors import ClassificationError, ClassifierTimeoutError
 
 BATCH_TOKENS_CPU: Final = 512  # a longer batch only delays those who are in it
 BATCH_TOKENS_CUDA: Final = 32_768
-NOBODY_WAITS: Final = "the model took longer than anybody waits"
 
 Scored = npt.NDArray[np.float64]
 
@@ -31,11 +30,13 @@ class Question:
         prompt: All tokens of the prompt.
         static: How the prompts of its policy begin.
         tree: The completions to be scored.
+        is_awaited: Whether anybody still waits for the answer; asked before each further piece of a long prompt.
     """
 
     prompt: Tokens
     static: Tokens
     tree: CompletionTree
+    is_awaited: IsAwaited = always_awaited
 
 
 class Engine:
@@ -61,7 +62,9 @@ class Engine:
         self._temperature = temperature
         self._batch_tokens = BATCH_TOKENS_CUDA if session.device.is_cuda else BATCH_TOKENS_CPU
         self.prefixes = PrefixCache(
-            lambda tokens: session.extended(tokens, session.nothing), nothing=session.nothing, most_bytes=prefix_bytes
+            lambda tokens, is_awaited: session.extended(tokens, session.nothing, is_awaited),
+            nothing=session.nothing,
+            most_bytes=prefix_bytes,
         )
 
     def score(self, questions: Sequence[Question]) -> list[Scored | Exception]:
@@ -84,21 +87,19 @@ class Engine:
                 answers.update(zip((index for index, _ in batch), scored, strict=True))
         return [answers[index] for index in range(len(questions))]
 
-    def generate(
-        self, question: Question, *, ends: Sequence[int], most: int, is_awaited: IsAwaited = always_awaited
-    ) -> Tokens:
+    def generate(self, question: Question, *, ends: Sequence[int], most: int) -> Tokens:
         """Return the tokens that the model likes best, one after the other, up to an end token or `most` of them.
 
         Raises:
             ClassificationError: The prompt is too long, the model fails, or (ClassifierTimeoutError) nobody waits.
         """
         check_length(len(question.prompt) + most, context=self._context)
-        prefix = self.prefixes.of(question.prompt, question.static)
+        prefix = self._read_up_to_last_piece(question)
         new: Tokens = question.prompt[len(prefix.tokens) :]
         key_values = prefix.key_values
         generated: list[int] = []
         while len(generated) < most:
-            if not is_awaited():
+            if not question.is_awaited():
                 raise ClassifierTimeoutError(NOBODY_WAITS)
             key_values, logits = self._session.read(new, key_values)
             token = int(logits.argmax())
@@ -111,8 +112,18 @@ class Engine:
     def _placed(self, question: Question) -> tuple[Prefix, Row]:
         tree = question.tree
         check_length(len(question.prompt) + len(tree.forced) + len(tree.tokens), context=self._context)
-        prefix = self.prefixes.of(question.prompt, question.static)
+        prefix = self._read_up_to_last_piece(question)
         return prefix, Row.of(question.prompt[len(prefix.tokens) :], tree)
+
+    def _read_up_to_last_piece(self, question: Question) -> Prefix:
+        """Return what of a prompt is kept; of a long one that is new, all but its last piece, read for it alone."""
+        prefix = self.prefixes.of(question.prompt, question.static, question.is_awaited)
+        new = question.prompt[len(prefix.tokens) :]
+        early = new[: (len(new) - 1) // self._session.piece_tokens * self._session.piece_tokens]
+        if not early:
+            return prefix
+        key_values = self._session.extended(early, prefix.key_values, question.is_awaited)
+        return Prefix(prefix.tokens + early, key_values)
 
     def _batches(self, members: list[tuple[int, Row]]) -> list[list[tuple[int, Row]]]:
         """Return the rows in batches of similar length and of no more tokens than is worth it."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from cachetools import LRUCache
 
+from plano_asgi.classify import IsAwaited, always_awaited
 from plano_asgi.classify.arch_router.session import KeyValues
 from plano_asgi.classify.arch_router.tokens import Tokens
 
@@ -33,12 +34,12 @@ class PrefixCache:
     """Prefixes by their tokens; for the inference thread alone."""
 
     def __init__(
-        self, run: Callable[[Tokens], KeyValues], *, nothing: KeyValues, most_bytes: int = DEFAULT_BYTES
+        self, run: Callable[[Tokens, IsAwaited], KeyValues], *, nothing: KeyValues, most_bytes: int = DEFAULT_BYTES
     ) -> None:
         """Set the bound.
 
         Args:
-            run: Computes keys and values.
+            run: Computes keys and values; may give up, by an exception, once nobody waits.
             nothing: Those of no tokens.
             most_bytes: Bytes of keys and values that are kept, those of the pinned prefixes not counted.
         """
@@ -50,21 +51,22 @@ class PrefixCache:
     def pin(self, *prefixes: Tokens) -> None:
         """Run prefixes and keep them, instead of those that were pinned before."""
         nothing = self._pinned[0]
-        self._pinned = [nothing, *(Prefix(tokens, self._run(tokens)) for tokens in prefixes if tokens)]
+        self._pinned = [nothing, *(Prefix(tokens, self._run(tokens, always_awaited)) for tokens in prefixes if tokens)]
 
-    def of(self, prompt: Tokens, static: Tokens) -> Prefix:
+    def of(self, prompt: Tokens, static: Tokens, is_awaited: IsAwaited = always_awaited) -> Prefix:
         """Return the prefix that a prompt reads on from.
 
         Args:
             prompt: All its tokens.
             static: How the prompts of its policy begin.
+            is_awaited: Whether anybody still waits for its answer.
         """
         longest = max((prefix for prefix in self._pinned if prefix.begins(prompt)), key=lambda found: len(found.tokens))
         if len(static) <= len(longest.tokens) or prompt[: len(static)] != static or len(prompt) == len(static):
             return longest
         kept: Prefix | None = self._kept.get(static)
         if kept is None and self._met.pop(hash(static), False):
-            kept = Prefix(static, self._run(static))
+            kept = Prefix(static, self._run(static, is_awaited))
             if kept.key_values.bytes <= self._kept.maxsize:
                 self._kept[static] = kept
         if kept is None:

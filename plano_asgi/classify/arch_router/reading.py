@@ -58,7 +58,12 @@ class Reader:
         self._bundle = bundle
         self._joint = joint
         self.tokenizer = BundleTokenizer(bundle)
-        self._writer = PromptWriter(form, count_tokens=self.tokenizer.count, unspeakable=self.tokenizer.special_words)
+        self._writer = PromptWriter(
+            form,
+            count_tokens=self.tokenizer.count,
+            limit=bundle.prompt_tokens,
+            unspeakable=self.tokenizer.special_words,
+        )
         self._policies: LRUCache[bytes, ReadPolicy] = LRUCache(TOKENS_KEPT, getsizeof=lambda read: read.size)
         self._lock = Lock()
 

@@ -7,14 +7,25 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from plano_asgi.classify import IsAwaited, always_awaited
 from plano_asgi.classify.arch_router.bundle import GRAPH_NAME, Bundle
-from plano_asgi.classify.arch_router.devices import CUDA_PROVIDER, Device, choose_device, cuda_is_unusable
+from plano_asgi.classify.arch_router.devices import (
+    CUDA_PROVIDER,
+    Device,
+    choose_device,
+    cuda_is_unusable,
+    has_cuda_driver,
+)
+from plano_asgi.classify.arch_router.forks import watch_forks
 from plano_asgi.classify.arch_router.rows import Row, feeds, split_logits
 from plano_asgi.classify.onnx_runtime import import_onnxruntime
-from plano_asgi.errors import ArtifactIntegrityError, ClassificationError, ConfigurationError
+from plano_asgi.errors import ArtifactIntegrityError, ClassificationError, ClassifierTimeoutError, ConfigurationError
 
 INPUTS: Final = {"input_ids", "positions", "until", "past", "nodes", "candidates", "keep"}
 NEEDED_FOR: Final = "classifier.kind: arch_router"
+NOBODY_WAITS: Final = "the model took longer than anybody waits"
+PIECE_TOKENS_CPU: Final = 1_024
+PIECE_TOKENS_CUDA: Final = 4_096
 ONNX_TYPES: Final = {"float32": "tensor(float)", "float16": "tensor(float16)"}
 
 
@@ -39,6 +50,7 @@ class CausalSession:
     Attributes:
         device: Where it runs.
         nothing: The keys and values of no text.
+        piece_tokens: How many tokens of one text are worth reading at once; attention takes memory for these times all.
     """
 
     def __init__(self, bundle: Bundle, *, device: str = "auto", threads: int) -> None:
@@ -55,7 +67,7 @@ class CausalSession:
             ArtifactIntegrityError: The graph cannot be loaded, or is not the one that the manifest describes.
         """
         self._runtime: Any = import_onnxruntime(needed_for=NEEDED_FOR)
-        self.device = choose_device(device, precision=bundle.precision, available=available_providers())
+        self.device = device_here(device, precision=bundle.precision)
         self._shape = bundle.key_values
         try:
             self._session = self._opened(bundle, threads)
@@ -65,6 +77,8 @@ class CausalSession:
             self.device = Device("cpu")
             self._session = self._opened(bundle, threads)
         self.nothing = self._no_text()
+        self.piece_tokens = PIECE_TOKENS_CUDA if self.device.is_cuda else PIECE_TOKENS_CPU
+        watch_forks(self)
 
     def run(self, rows: Sequence[Row], prefix: KeyValues) -> list[list[npt.NDArray[np.float32]]]:
         """Return for each row the logits after each of its nodes: those of its candidates, or of the vocabulary.
@@ -84,14 +98,28 @@ class CausalSession:
         logits, present = self._run([Row.text(tokens, wants_logits=True)], prefix, keep=True)
         return self._key_values(present, prefix.length + len(tokens)), logits[0]
 
-    def extended(self, tokens: Sequence[int], prefix: KeyValues) -> KeyValues:
-        """Return the keys and values of a longer prefix.
+    def extended(self, tokens: Sequence[int], prefix: KeyValues, is_awaited: IsAwaited = always_awaited) -> KeyValues:
+        """Return the keys and values of a longer prefix, read `piece_tokens` at a time.
+
+        Args:
+            tokens: What follows the prefix.
+            prefix: What was read before.
+            is_awaited: Whether anybody still waits; asked before each further piece.
 
         Raises:
-            ClassificationError: As in `run`.
+            ClassificationError: As in `run`, or (ClassifierTimeoutError) nobody waits.
         """
-        _, present = self._run([Row.text(tokens, wants_logits=False)], prefix, keep=True)
-        return self._key_values(present, prefix.length + len(tokens))
+        for start in range(0, len(tokens), self.piece_tokens):
+            if start and not is_awaited():
+                raise ClassifierTimeoutError(NOBODY_WAITS)
+            piece = tokens[start : start + self.piece_tokens]
+            _, present = self._run([Row.text(piece, wants_logits=False)], prefix, keep=True)
+            prefix = self._key_values(present, prefix.length + len(piece))
+        return prefix
+
+    def leave_behind(self) -> object:
+        """Return the session itself, which a forked process must not destroy, even one that was closed before."""
+        return self
 
     def _run(self, rows: Sequence[Row], prefix: KeyValues, *, keep: bool) -> tuple[npt.NDArray[np.float32], Any]:
         binding = self._session.io_binding()
@@ -122,7 +150,9 @@ class CausalSession:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         path = bundle.folder / GRAPH_NAME
         try:
-            session = self._runtime.InferenceSession(path, options, providers=self.device.providers())
+            session = self._runtime.InferenceSession(
+                path, options, providers=self.device.providers(), enable_fallback=0
+            )
         except Exception as error:  # onnxruntime's own have no public names
             if self.device.is_cuda:
                 raise cuda_is_unusable(self.device) from error
@@ -152,11 +182,12 @@ class CausalSession:
         return KeyValues(value, length, size)
 
 
-def available_providers() -> list[str]:
-    """Return onnxruntime's execution providers, the best first.
+def device_here(wanted: str, *, precision: str) -> Device:
+    """Return where a bundle of some precision runs on this machine; see `choose_device`.
 
     Raises:
-        MissingExtraError: onnxruntime is not installed.
+        MissingExtraError: onnxruntime is not installed, or not for the device that is wanted.
+        ConfigurationError: CUDA is wanted and the bundle is made for CPUs.
     """
-    providers: list[str] = import_onnxruntime(needed_for=NEEDED_FOR).get_available_providers()
-    return providers
+    available = import_onnxruntime(needed_for=NEEDED_FOR).get_available_providers()
+    return choose_device(wanted, precision=precision, available=available, has_driver=has_cuda_driver())
