@@ -16,7 +16,7 @@ from plano_asgi.classify.arch_router.devices import Device
 from plano_asgi.classify.onnx_runtime import import_onnxruntime
 
 ROWS, INNER, OUTER = 512, 4096, 4096
-COPIED_BYTES = 1 << 28
+READ_BYTES = 1 << 30
 FLOPS_FOR_EACH_WEIGHT = 2
 BYTES_OF_A_WEIGHT = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0, "int4": 0.625}
 
@@ -40,12 +40,12 @@ class Peak:
 
 
 def measure_peak(device: Device, precision: str, *, threads: int) -> Peak:
-    """Return the peak of one large multiplication and of one large copy, on the device and threads given."""
+    """Return the peak of one large multiplication and of reading a large tensor, on the device and threads given."""
     rows = 8 * ROWS if device.is_cuda else ROWS
     multiply = _session(_multiplication(precision, rows), device, threads)
     operations = FLOPS_FOR_EACH_WEIGHT * rows * INNER * OUTER / _seconds(multiply)
-    copy = _session(_sum(), device, threads)
-    return Peak(operations=operations, bandwidth=COPIED_BYTES / _seconds(copy))
+    read = _session(_sums(), device, threads)
+    return Peak(operations=operations, bandwidth=READ_BYTES / _seconds(read))
 
 
 def _seconds(run: Callable[[], object]) -> float:
@@ -100,13 +100,14 @@ def _multiplication(precision: str, rows: int) -> onnx.ModelProto:
     )
 
 
-def _sum() -> onnx.ModelProto:
-    """Return a sum of a tensor far larger than any cache: it reads every byte and writes none."""
+def _sums() -> onnx.ModelProto:
+    """Return sums of the rows of a tensor far larger than any cache: every byte is read, by all threads."""
+    rows = READ_BYTES // 4096
     return _model(
-        helper.make_node("ReduceMax", ["x"], ["y"], keepdims=0),
-        helper.make_tensor_value_info("x", TensorProto.FLOAT, [COPIED_BYTES // 4096, 1024]),
-        helper.make_tensor_value_info("y", TensorProto.FLOAT, []),
-        [],
+        helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=0),
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, [rows, 1024]),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, [rows]),
+        [onnx.numpy_helper.from_array(np.array([1]), "axes")],
     )
 
 
