@@ -446,3 +446,12 @@ def test_a_deadline_is_on_error(classifier: ArchRouterClassifier, settings: Call
 
     with closing(build_router(settings(), classifier=classifier)) as patient:
         assert patient.route(LLMCall.from_text(LONG)).reason in {Reason.MATCHED, Reason.NO_MATCH}
+
+
+def test_shared_weights_change_no_score(tiny_bundle: Path) -> None:
+    """Weights that are used as they lie in the file give the scores of weights that are packed."""
+    packed, shared = (classifier_of(tiny_bundle, shares_weights=is_shared) for is_shared in (False, True))
+
+    expected, found = (one.classify(said("review my code"), POLICY) for one in (packed, shared))
+
+    assert found.routes == pytest.approx(expected.routes, abs=1e-5)

@@ -57,6 +57,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "decode": "score",
         "score": "branch",
         "prefix_bytes": 268_435_456,
+        "shared_weights": False,
         "deadline_ms": None,
         "queue": 256,
     }

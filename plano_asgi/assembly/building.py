@@ -126,6 +126,7 @@ def _arch_router(settings: Settings) -> Classifier:
         decode=Decode(wanted.decode),
         scoring=Scoring(wanted.score),
         prefix_bytes=wanted.prefix_bytes,
+        shares_weights=wanted.shared_weights,
     )
 
 

@@ -69,6 +69,7 @@ class ClassifierSettings(Section):
         decode: Whether `arch_router` scores the routes in one pass, or generates an answer that is parsed.
         score: Whether a route's score is the product at the completions' branches, or its completion's as a whole.
         prefix_bytes: Bytes of keys and values that `arch_router` keeps of what policies' prompts begin with.
+        shared_weights: Whether worker processes share the weights of `arch_router` on the CPU, at some cost of time.
         deadline_ms: Milliseconds one decision may take; None for the classifier's own default.
         queue: Calls that may wait for the classifier.
     """
@@ -84,6 +85,7 @@ class ClassifierSettings(Section):
     decode: Literal["score", "generate"] = "score"
     score: Literal["branch", "joint"] = "branch"
     prefix_bytes: Annotated[int, Strict(), Field(ge=0, le=1_099_511_627_776)] = 268_435_456
+    shared_weights: Flag = False
     deadline_ms: Milliseconds | None = None
     queue: Annotated[int, Strict(), Field(ge=1, le=1_000_000)] = 256
 

@@ -51,6 +51,7 @@ model_providers:
 #   decode: score            # of arch_router: score, generate
 #   score: branch            # of arch_router: branch, joint
 #   prefix_bytes: 268435456  # of arch_router: what is kept of prompts' beginnings
+#   shared_weights: false    # of arch_router: true shares memory between worker processes, and is slower
 #   deadline_ms:             # the classifier's own
 #   queue: 256               # calls waiting; more are served by routing.on_error
 

@@ -83,6 +83,7 @@ class ArchRouterClassifier:
         decode: Decode = Decode.SCORE,
         scoring: Scoring = Scoring.BRANCH,
         prefix_bytes: int = DEFAULT_BYTES,
+        shares_weights: bool = False,
     ) -> None:
         """Read the manifest; the model itself is loaded later.
 
@@ -94,6 +95,7 @@ class ArchRouterClassifier:
             decode: Whether candidates are scored, or an answer is generated and parsed.
             scoring: What a candidate's score is.
             prefix_bytes: Bytes of keys and values of prefixes that are kept.
+            shares_weights: Whether processes share the weights' memory, at some cost of time.
 
         Raises:
             ArtifactError: A file is missing, or the manifest cannot be read.
@@ -107,6 +109,7 @@ class ArchRouterClassifier:
         self._decode = decode
         self._scoring = scoring
         self._prefix_bytes = prefix_bytes
+        self._shares_weights = shares_weights
         self._model: _Model | None = None
         self._failure: PlanoError | None = None
         self._loading = Lock()
@@ -189,7 +192,9 @@ class ArchRouterClassifier:
         try:
             self._bundle.verify()
             reader = Reader(self._bundle, form=self._form, joint=self._scoring is Scoring.JOINT)
-            session = CausalSession(self._bundle, device=self._device, threads=self._threads)
+            session = CausalSession(
+                self._bundle, device=self._device, threads=self._threads, shares_weights=self._shares_weights
+            )
         except PlanoError as error:
             self._failure = error
             raise

@@ -53,13 +53,15 @@ class CausalSession:
         piece_tokens: How many tokens of one text are worth reading at once; attention takes memory for these times all.
     """
 
-    def __init__(self, bundle: Bundle, *, device: str = "auto", threads: int) -> None:
+    def __init__(self, bundle: Bundle, *, device: str = "auto", threads: int, shares_weights: bool = False) -> None:
         """Load the graph; the bundle was verified before.
 
         Args:
             bundle: What to load.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             threads: CPU threads inside one run.
+            shares_weights: Whether weights are used as they lie in the mapped file, which all processes share, and not
+                packed anew for the CPU, which is faster.
 
         Raises:
             MissingExtraError: onnxruntime is not installed, or not with the device that is asked for.
@@ -70,12 +72,12 @@ class CausalSession:
         self.device = device_here(device, precision=bundle.precision)
         self._shape = bundle.key_values
         try:
-            self._session = self._opened(bundle, threads)
+            self._session = self._opened(bundle, threads, shares_weights=shares_weights)
         except ConfigurationError:
             if device != "auto":
                 raise
             self.device = Device("cpu")
-            self._session = self._opened(bundle, threads)
+            self._session = self._opened(bundle, threads, shares_weights=shares_weights)
         self.nothing = self._no_text()
         self.piece_tokens = PIECE_TOKENS_CUDA if self.device.is_cuda else PIECE_TOKENS_CPU
         watch_forks(self)
@@ -140,7 +142,7 @@ class CausalSession:
             raise ClassificationError("the model gave logits that are not finite")
         return values, present[0] if present else None
 
-    def _opened(self, bundle: Bundle, threads: int) -> Any:  # noqa: ANN401 - onnxruntime has no types
+    def _opened(self, bundle: Bundle, threads: int, *, shares_weights: bool) -> Any:  # noqa: ANN401 - onnxruntime has no types
         if self.device.is_cuda and hasattr(self._runtime, "preload_dlls"):
             self._runtime.preload_dlls()
         options = self._runtime.SessionOptions()
@@ -148,6 +150,8 @@ class CausalSession:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if shares_weights:
+            options.add_session_config_entry("session.disable_prepacking", "1")
         path = bundle.folder / GRAPH_NAME
         try:
             session = self._runtime.InferenceSession(
