@@ -28,7 +28,7 @@ from plano_asgi import PlanoMiddleware
 from plano_asgi.assembly import build_router
 from plano_asgi.classify import Classifier
 from plano_asgi.classify.arch_router.bundle import Bundle, KeyValueShape
-from plano_asgi.classify.embedded.artifacts import sha256_of
+from plano_asgi.classify.digests import sha256_of
 from plano_asgi.classify.prompts import CHAT_MARKS
 from plano_asgi.classify.prompts.templates import TEMPLATES
 from plano_asgi.http.server import create_app

@@ -18,7 +18,7 @@ from plano_asgi import LLMCall
 from plano_asgi.assembly import build_router
 from plano_asgi.classify.arch_router import ArchRouterClassifier, Decode, Scoring
 from plano_asgi.classify.arch_router.bundle import Bundle
-from plano_asgi.classify.embedded.artifacts import sha256_of
+from plano_asgi.classify.digests import sha256_of
 from plano_asgi.classify.prompts import PromptForm
 from plano_asgi.conversation import Conversation, Message, Role
 from plano_asgi.decisions import Reason, Scores

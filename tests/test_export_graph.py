@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from plano_asgi.classify.embedded.artifacts import sha256_of
+from plano_asgi.classify.digests import sha256_of
 from plano_asgi.errors import ExportError
 from plano_asgi.lab.export.architecture import ARCH_ROUTER, Architecture
 from plano_asgi.lab.export.graph import write_graph

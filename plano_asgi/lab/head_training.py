@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plano_asgi.classify.cores import usable_cores
-from plano_asgi.classify.embedded.artifacts import FILE_NAMES, MANIFEST_NAME, SHIPPED_FOLDER, sha256_of
+from plano_asgi.classify.digests import sha256_of
+from plano_asgi.classify.embedded.artifacts import FILE_NAMES, MANIFEST_NAME, SHIPPED_FOLDER
 from plano_asgi.classify.embedded.encoder import WIDTH, SentenceEncoder
 from plano_asgi.classify.embedded.head import Head, HeadWeights
 from plano_asgi.errors import ArtifactIntegrityError

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 import orjson
 
 from plano_asgi.classify.arch_router.completions import Quoting
-from plano_asgi.classify.embedded.artifacts import sha256_of
+from plano_asgi.classify.digests import sha256_of
 from plano_asgi.classify.prompts import DEFAULT_LIMIT, PromptForm
 from plano_asgi.errors import ArtifactIntegrityError, ArtifactNotFoundError
 

@@ -1,6 +1,5 @@
 """The model's files: which there are, and that they are the published ones."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Final, Self
 
 import orjson
 
+from plano_asgi.classify.digests import sha256_of
 from plano_asgi.errors import ArtifactIntegrityError, ArtifactNotFoundError
 
 SHIPPED_FOLDER: Final = Path(__file__).with_name("model")
@@ -67,9 +67,3 @@ class Manifest:
             path = self.folder / name
             if sha256_of(path) != expected:
                 raise ArtifactIntegrityError(path, problem=f"its SHA-256 is not the one in {MANIFEST_NAME}")
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hex SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from plano_asgi.classify.embedded.artifacts import sha256_of
+from plano_asgi.classify.digests import sha256_of
 from plano_asgi.errors import ExportError, MissingExtraError
 
 _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")

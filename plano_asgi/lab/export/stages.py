@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from plano_asgi.classify.embedded.artifacts import sha256_of
+from plano_asgi.classify.digests import sha256_of
 
 RECORD_NAME: Final = "export.json"
 
