@@ -12,13 +12,15 @@ import pytest
 
 from plano_asgi.conversation import Role
 from plano_asgi.lab.corpus_files import CORPUS_FOLDER, HELD_OUT, policies, task_types
+from plano_asgi.lab.train.held_out import held_out
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "examples" / "demo"
+EXAM = ROOT / "benchmarks" / "data"
 FILES = sorted(CORPUS_FOLDER.iterdir())
 ALIKE = 0.8
-FEWEST_WORDS = 4  # a greeting is nobody's invention
+FEWEST_WORDS = 6  # greetings and thanks are nobody's invention
 Row = dict[str, Any]
 
 
@@ -54,8 +56,28 @@ def demo_texts() -> list[str]:
 
 
 def exam() -> list[Row]:
-    """Return the policies of the exam."""
-    return rows(ROOT / "benchmarks" / "data" / "policies_exam.jsonl")
+    """Return the policies of the exam that were written by hand."""
+    return [row for name in ("policies_exam", "policies_quality") for row in rows(EXAM / f"{name}.jsonl")]
+
+
+def exam_suites() -> Row:
+    """Return what the exam makes of public data sets: the routes, described."""
+    suites: Row = json.loads((EXAM / "exam_suites.json").read_text(encoding="utf-8"))
+    return suites
+
+
+def described_suites() -> list[dict[str, str]]:
+    """Return the described routes of the suites."""
+    suites = exam_suites()
+    topics: dict[str, str] = suites["topic_shift"]["topics"]
+    return [
+        *suites["clinc150"],
+        *suites["banking77"],
+        suites["snips"],
+        suites["mt_bench"],
+        suites["mmlu_domains"],
+        topics,
+    ]
 
 
 def words(text: str) -> frozenset[str]:
@@ -163,6 +185,15 @@ def test_held_out_subjects_are_those_of_the_demo() -> None:
     assert [request["of"] for request in requests if not HELD_OUT.search(request["of"])] == []
 
 
+def test_labels_of_the_exam_are_kept_out_of_training() -> None:
+    """What the exam asks of a public data set is what no training episode may hold."""
+    suites = exam_suites()
+
+    for name in ("clinc150", "banking77"):
+        assert held_out(name) == {intent for routes in suites[name] for intent in routes}
+    assert held_out("sgd_services") == {service for group in suites["sgd"] for service in group}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_corpus_says_nothing_about_a_held_out_subject(path: Path) -> None:
     """No text, name or description of the corpus speaks of what the demo asks about."""
@@ -198,6 +229,7 @@ def test_corpus_describes_no_route_as_the_demo_or_the_exam_does() -> None:
     own = {described(route["description"]) for route in corpus("routes_")}
     own |= {described(route["description"]) for row in corpus("policies_") for route in row["routes"]}
     theirs = {described(route["description"]) for row in exam() for route in row["routes"]}
+    theirs |= {described(text) for routes in described_suites() for text in routes.values()}
     theirs |= {
         described(found)
         for path in (DEMO / "plano.yaml", DEMO / "requests.json")
