@@ -1,26 +1,23 @@
 """The training data: well formed, labelled with known labels, and apart from the demo and the exam."""
 
 import json
-import math
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plano_asgi.conversation import Role
-from plano_asgi.lab.corpus_files import CORPUS_FOLDER, HELD_OUT, policies, task_types
+from plano_asgi.lab.corpus_files import CORPUS_FOLDER, HELD_OUT, policies, task_types, wordings
+from plano_asgi.lab.corpus_tidying import SaidBefore, asked_in, tidied
 from plano_asgi.lab.train.held_out import held_out
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "examples" / "demo"
 EXAM = ROOT / "benchmarks" / "data"
-FILES = sorted(CORPUS_FOLDER.iterdir())
-ALIKE = 0.8
-FEWEST_WORDS = 6  # greetings and thanks are nobody's invention
+FILES = sorted(CORPUS_FOLDER.glob("*.jsonl"))
 Row = dict[str, Any]
 
 
@@ -47,6 +44,11 @@ def user_turns(row: Row) -> list[str]:
     cases = [row, *row.get("cases", [])]
     turns = [m["content"] for case in cases for m in case.get("messages", []) if m["role"] == "user"]
     return [*turns, *([row["text"]] if "text" in row else [])]
+
+
+def corpus_turns() -> list[str]:
+    """Return what users say in the whole corpus."""
+    return [text for path in FILES for row in rows(path) for text in user_turns(row)]
 
 
 def demo_texts() -> list[str]:
@@ -80,24 +82,6 @@ def described_suites() -> list[dict[str, str]]:
     ]
 
 
-def words(text: str) -> frozenset[str]:
-    """Return the words of a text."""
-    return frozenset(re.findall(r"\w+", text.lower()))
-
-
-def alike(texts: Sequence[str], others: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield pairs of a text and another whose sets of words are all but equal."""
-    by_size: dict[int, list[tuple[str, frozenset[str]]]] = defaultdict(list)
-    for other in others:
-        by_size[len(words(other))].append((other, words(other)))
-    for text in texts:
-        own = words(text)
-        sizes = range(max(FEWEST_WORDS, math.ceil(ALIKE * len(own))), int(len(own) / ALIKE) + 1)
-        for other, theirs in (pair for size in sizes for pair in by_size[size]):
-            if len(own) >= FEWEST_WORDS and len(own & theirs) >= ALIKE * len(own | theirs):
-                yield text, other
-
-
 def described(text: str) -> str:
     """Return a description as it compares: without case and full stop."""
     return text.lower().strip(" .")
@@ -117,33 +101,72 @@ def test_every_file_of_the_corpus_is_read() -> None:
     """What lies in the folder is what the loader makes sources of: no file is forgotten, no line is lost."""
     tasks, own = task_types(), policies()
 
-    assert len(tasks.conversations) == len(corpus("texts_")) + len(corpus("conversations"))
+    assert len(tasks.conversations) == len(corpus("texts_")) + len(corpus("conversations_"))
     assert len(tasks.routes) == len(corpus("routes_"))
     assert [source.name for source in own] == [row["policy"] for row in corpus("policies_")]
-    assert {path.name.split("_")[0].partition(".")[0] for path in FILES} == {
+    assert sum(map(len, wordings().values())) == len({row["intent"] for row in corpus("wordings_")})
+    assert {path.name.split("_")[0].partition(".")[0] for path in CORPUS_FOLDER.iterdir()} == {
         "texts",
         "conversations",
         "routes",
         "policies",
+        "wordings",
+        "README",
     }
 
 
 def test_corpus_is_not_a_toy() -> None:
-    """There are at least 500 texts, and every task type has its share of them."""
-    counts: dict[str, int] = defaultdict(int)
-    for row in corpus("texts_"):
-        counts[row["task"]] += 1
+    """There are at least 3,000 texts over 80 task types and 20 domains, and every task type has its share of them."""
+    texts = corpus("texts_")
+    counts = Counter(row["task"] for row in texts)
 
-    assert sum(counts.values()) >= 500
-    assert len(counts) == 40
-    assert min(counts.values()) >= 20
+    assert len(texts) >= 3_000
+    assert len(counts) >= 80
+    assert min(counts.values()) >= 40
+    assert len({row["domain"] for row in texts if "domain" in row}) >= 20
+    assert len({row["lang"] for row in texts if "lang" in row}) >= 8
+
+
+def test_every_task_type_is_described_in_five_wordings() -> None:
+    """At least five routes, no two of them described alike, cover each task type."""
+    wordings_of: dict[str, set[str]] = {}
+    for route in corpus("routes_"):
+        for task in route["covers"]:
+            wordings_of.setdefault(task, set()).add(described(route["description"]))
+
+    assert wordings_of.keys() == {row["task"] for row in corpus("texts_")} - {None}
+    assert min(map(len, wordings_of.values())) >= 5
+
+
+def test_texts_do_not_begin_alike() -> None:
+    """No more than two texts in a hundred share their first four words with another."""
+    openings = Counter(tuple(row["text"].lower().split()[:4]) for row in corpus("texts_"))
+    shared = sum(count for opening, count in openings.items() if count > 1 and len(opening) == 4)
+
+    assert shared <= 0.02 * sum(openings.values())
+
+
+def test_follow_ups_keep_and_change_the_intent() -> None:
+    """Of the conversations that say so, about half go on with what was asked before."""
+    kinds = Counter(row["kind"] for row in corpus("conversations_") if "kind" in row)
+
+    assert kinds.keys() == {"keeps", "changes"}
+    assert 0.4 < kinds["keeps"] / kinds.total() < 0.6
+
+
+def test_corpus_repeats_nothing() -> None:
+    """No text of the corpus is said twice in it, or nearly so."""
+    said = SaidBefore()
+
+    for path in FILES:
+        assert list(tidied(rows(path), said)) == rows(path), path.name
 
 
 def test_labels_of_task_types_are_known() -> None:
     """Every label of a conversation or a route is a task type that texts are written for."""
     known = {row["task"] for row in corpus("texts_")}
 
-    assert {row["task"] for row in corpus("conversations")} <= known
+    assert {row["task"] for row in corpus("conversations_")} <= known
     for route in corpus("routes_"):
         assert {*route["covers"], *route["near"]} <= known, route["name"]
 
@@ -153,11 +176,6 @@ def test_routes_cover_something_and_nothing_twice() -> None:
     for route in corpus("routes_"):
         assert route["covers"], route["name"]
         assert not {*route["covers"]} & {*route["near"]}, route["name"]
-
-
-def test_every_task_type_has_a_route() -> None:
-    """No task type is without a route that covers it."""
-    assert {task for row in corpus("routes_") for task in row["covers"]} == {row["task"] for row in corpus("texts_")}
 
 
 @pytest.mark.parametrize("row", [*corpus("policies_"), *exam()], ids=lambda row: row["policy"])
@@ -202,17 +220,16 @@ def test_corpus_says_nothing_about_a_held_out_subject(path: Path) -> None:
 
 def test_corpus_repeats_nothing_of_the_demo() -> None:
     """No text of the corpus is a demo text or paraphrase, or nearly one."""
-    texts = [text for path in FILES for row in rows(path) for text in user_turns(row)]
+    said = SaidBefore(demo_texts())
 
-    assert list(alike(texts, demo_texts())) == []
+    assert [text for text in corpus_turns() if any(said.like(text))] == []
 
 
 def test_corpus_repeats_nothing_of_the_exam() -> None:
     """No text of the corpus is said in the exam, or nearly so."""
-    texts = [text for path in FILES for row in rows(path) for text in user_turns(row)]
-    examined = [text for row in exam() for text in user_turns(row)]
+    said = SaidBefore(text for row in exam() for text in user_turns(row))
 
-    assert list(alike(texts, examined)) == []
+    assert [text for text in corpus_turns() if any(said.like(text))] == []
 
 
 def test_likeness_finds_what_differs_in_a_word() -> None:
@@ -221,7 +238,8 @@ def test_likeness_finds_what_differs_in_a_word() -> None:
 
     near = ["Write a small parser for dates, in the Kotlin language!", text.replace("dates", "times"), "quite another"]
 
-    assert {other for _, other in alike([text], near)} == set(near[:2])
+    assert set(SaidBefore(near).like(text)) == set(near[:2])
+    assert asked_in({"text": text}) == [text]
 
 
 def test_corpus_describes_no_route_as_the_demo_or_the_exam_does() -> None:

@@ -12,7 +12,6 @@ from plano_asgi.conversation import Conversation, Message, Role
 
 CORPUS_FOLDER: Final = Path(__file__).with_name("corpus")
 TASK_TYPES: Final = "task_types"
-_GROUPS: Final = ("code", "reasoning", "text", "assistant")
 _DEMO_SUBJECTS: Final = (
     r"binary search|quick ?sort|microservice|monolith|capital (city )?of france|french capital"
     r"|actix|sortable|regist\w+ user|user regist"
@@ -54,27 +53,34 @@ class Source:
 
 
 def task_types() -> Source:
-    """Return our own texts and conversations of 40 task types, and the routes that cover them."""
-    texts = (row for group in (*_GROUPS, "facts", "building") for row in _rows(CORPUS_FOLDER / f"texts_{group}.jsonl"))
+    """Return our own texts and conversations of 90 task types and of none, and the routes that cover them."""
     conversations = [
-        *(LabelledConversation(_single(row["text"]), row["task"]) for row in texts),
-        *(
-            LabelledConversation(to_conversation(row["messages"]), row["task"])
-            for name in ("conversations", "conversations_followups")
-            for row in _rows(CORPUS_FOLDER / f"{name}.jsonl")
-        ),
+        *(LabelledConversation(_single(row["text"]), row["task"]) for row in _own("texts")),
+        *(LabelledConversation(to_conversation(row["messages"]), row["task"]) for row in _own("conversations")),
     ]
     routes = (
         LabelledRoute(row["name"], row["description"], frozenset(row["covers"]), frozenset(row["near"]))
-        for group in (*_GROUPS, "broad")
-        for row in _rows(CORPUS_FOLDER / f"routes_{group}.jsonl")
+        for row in _own("routes")
     )
     return Source(TASK_TYPES, tuple(conversations), tuple(routes))
 
 
 def policies() -> tuple[Source, ...]:
     """Return our own hand-written policies, each a source by itself: its labels mean nothing in another."""
-    return tuple(map(_policy, [*_rows(CORPUS_FOLDER / "policies_a.jsonl"), *_rows(CORPUS_FOLDER / "policies_b.jsonl")]))
+    return tuple(map(_policy, _own("policies")))
+
+
+def wordings() -> Mapping[str, Mapping[str, Sequence[str]]]:
+    """Return our descriptions of intents of public data sets: by set, then by intent."""
+    described: dict[str, dict[str, list[str]]] = {}
+    for row in _own("wordings"):
+        described.setdefault(row["set"], {}).setdefault(row["intent"], []).append(row["description"])
+    return described
+
+
+def _own(kind: str) -> Iterator[dict[str, Any]]:
+    for path in sorted(CORPUS_FOLDER.glob(f"{kind}_*.jsonl")):
+        yield from _rows(path)
 
 
 def clinc150(folder: Path) -> Source:
