@@ -32,6 +32,11 @@ def get_logger() -> FilteringBoundLogger:
     return _standard_logger()
 
 
+def is_heard(level: int) -> bool:
+    """Return whether an event of that level may be heard; where the host has configured structlog, that decides."""
+    return structlog.is_configured() or _STANDARD_LOGGER.isEnabledFor(level)
+
+
 @cache
 def _standard_logger() -> FilteringBoundLogger:
     return structlog.wrap_logger(  # type: ignore[no-any-return]  # structlog types it Any

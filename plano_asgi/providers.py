@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
@@ -135,16 +136,20 @@ class ModelProvider:
         return convention_of(self.model, interface=self.interface).api_format
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelCatalog:
     """All declared model providers; at most one is the default."""
 
     providers: tuple[ModelProvider, ...]
 
+    @cached_property
+    def _by_model(self) -> Mapping[str, ModelProvider]:
+        return {provider.model: provider for provider in reversed(self.providers)}  # the first of a model counts
+
     @property
     def models(self) -> frozenset[str]:
         """Every declared model, qualified."""
-        return frozenset(provider.model for provider in self.providers)
+        return frozenset(self._by_model)
 
     @property
     def default_model(self) -> str | None:
@@ -153,15 +158,14 @@ class ModelCatalog:
 
     def provider_of(self, model: str) -> ModelProvider | None:
         """Return the provider that declares a qualified model, or None."""
-        return next((provider for provider in self.providers if provider.model == model), None)
+        return self._by_model.get(model)
 
     def qualified(self, model: str) -> str:
         """Return the declared model of that bare name, and any other name as it is."""
-        if model in self.models:
+        if model in self._by_model:
             return model
         return next((declared.model for declared in self.providers if bare_model(declared.model) == model), model)
 
     def undeclared(self, models: Iterable[str]) -> tuple[str, ...]:
         """Return those of the models that no provider declares, in their order."""
-        declared = self.models
-        return tuple(model for model in models if model not in declared)
+        return tuple(model for model in models if model not in self._by_model)

@@ -206,6 +206,17 @@ def test_a_host_with_standard_logging_gets_the_events_there(caplog: pytest.LogCa
     assert vars(caplog.records[1])["reason"] == "error"
 
 
+def test_a_host_that_wants_warnings_only_gets_no_line_per_call(caplog: pytest.LogCaptureFixture) -> None:
+    """A level set while calls arrive counts from the next call on."""
+    router = new_router()
+
+    for level in (logging.WARNING, logging.INFO, logging.WARNING):
+        with caplog.at_level(level, "plano_asgi"):
+            router.route(CALL)
+
+    assert [record.message for record in caplog.records] == ["plano.call_routed"]
+
+
 def test_the_library_is_silent_by_default() -> None:
     """In a process that configures no logging, calls that succeed and calls that fail print nothing."""
     program = """

@@ -243,6 +243,16 @@ def test_bare_model_is_what_follows_the_first_slash() -> None:
     assert bare_model("openrouter/meta/llama:free") == "meta/llama:free"
 
 
+def test_catalog_finds_a_provider_by_its_model() -> None:
+    """The first provider of a model counts; a bare name stands for the first model that has it."""
+    first = ModelProvider(model="a/b", base_url="http://one.test")
+    catalog = ModelCatalog(providers=(first, ModelProvider(model="a/b"), ModelProvider(model="c/b")))
+
+    assert catalog.provider_of("a/b") is first
+    assert catalog.provider_of("b") is None
+    assert [catalog.qualified(name) for name in ("b", "c/b", "x")] == ["a/b", "c/b", "x"]
+
+
 def test_catalog_knows_its_models_and_its_default() -> None:
     """A catalog tells declared models from others, in their order, and which one is the default."""
     catalog = ModelCatalog(providers=(ModelProvider(model="a/b"), ModelProvider(model="c/d", is_default=True)))

@@ -93,7 +93,7 @@ class PlanoMiddleware:
             await self._app(scope, receive, send)
 
     def _format_of(self, path: str) -> ApiFormat | None:
-        is_call = any(path.endswith(end) for end in self._settings.paths) and "//" not in path
+        is_call = path.endswith(self._settings.paths) and "//" not in path
         return recognise(path) if is_call else None
 
     async def _take_in(self, api_format: ApiFormat, scope: Scope, receive: Receive, send: Send) -> Connection | None:
@@ -121,12 +121,13 @@ class PlanoMiddleware:
             get_logger().info(CALL_PASSED_ON, api_format=api_format.value, code=error.code)
             return as_it_came
         is_observed = self._is_observed()
-        scope = self._with_state(scope, decision, request, is_observed=is_observed)
+        state = self._own_state(scope, decision, request, is_observed=is_observed)
         if is_observed:
-            return (scope, taken.replayed(receive), send)
+            return (OwnMapping(scope, {"state": state}), taken.replayed(receive), send)
         qualified = self._settings.routing.model_form == "qualified"
         body = rewritten_body(request.document, decision, self._router.catalog, qualified=qualified)
-        scope = OwnMapping(scope, {"headers": rewritten_headers(scope["headers"], length=len(body))})
+        own = {"state": state, "headers": rewritten_headers(scope["headers"], length=len(body))}
+        scope = OwnMapping(scope, own)
         if self._settings.response_headers:
             send = _with_headers(send, decision)
         return (scope, TakenBody(body, BodyEnd.COMPLETE).replayed(receive), send)
@@ -147,17 +148,17 @@ class PlanoMiddleware:
         is_translated = self._settings.routing.cross_format
         return await self._router.aroute(request.call, bypass=request.bypass, is_translated=is_translated)
 
-    def _with_state(
+    def _own_state(
         self, scope: Scope, decision: RoutingDecision, request: RoutingRequest, *, is_observed: bool
-    ) -> Scope:
-        """Return a scope of this request's own, with the decision in its state, and where the app's model is served."""
+    ) -> OwnMapping:
+        """Return a state of this request's own, with the decision in it, and where the app's model is served."""
         catalog = self._router.catalog
         model = request.call.model if is_observed else decision.would_use
         provider = catalog.provider_of(catalog.qualified(model or ""))
         if scope.get("state") is None:
             scope["state"] = {}
-        own = {STATE_KEY: PlanoState(decision=decision, provider=provider, is_observed=is_observed)}
-        return OwnMapping(scope, {"state": OwnMapping(scope["state"], own)})
+        ours = PlanoState(decision=decision, provider=provider, is_observed=is_observed)
+        return OwnMapping(scope["state"], {STATE_KEY: ours})
 
     def _answers(self, error: CallError) -> bool:
         if self._settings.mode == "observe":  # changes nothing, not even for the worse

@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Self
 
@@ -19,20 +19,20 @@ _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([\w-]+)", re.IGNORECASE)
 class Headers:
     """Request headers by lower-case name; repeated ones are joined by a comma, as RFC 9110 section 5.3 allows."""
 
-    values: Mapping[str, str]
+    values: Mapping[bytes, bytes] = field(repr=False)  # a client's key is among them
 
     @classmethod
     def from_raw(cls, raw: Iterable[tuple[bytes, bytes]]) -> Self:
         """Return the headers of an ASGI scope or the like."""
-        values: dict[str, str] = {}
-        for name_bytes, value_bytes in raw:
-            name, value = name_bytes.decode("latin-1").lower(), value_bytes.decode("latin-1").strip()
-            values[name] = f"{values[name]}, {value}" if name in values else value
+        values: dict[bytes, bytes] = {}
+        for any_case, padded in raw:
+            name, value = any_case.lower(), padded.strip()
+            values[name] = values[name] + b", " + value if name in values else value
         return cls(MappingProxyType(values))
 
     def get(self, name: str) -> str:
         """Return a header's value, empty where it is missing."""
-        return self.values.get(name, "")
+        return self.values.get(name.encode(), b"").decode("latin-1")
 
     @property
     def content_length(self) -> int | None:

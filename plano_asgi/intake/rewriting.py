@@ -15,6 +15,7 @@ _ABOUT_THE_OLD_BYTES: Final = frozenset(
     {b"content-length", b"transfer-encoding", b"content-encoding", b"content-md5", b"content-digest", b"digest"}
 )
 _OURS: Final = b"x-plano-"
+_BYPASS: Final = BYPASS_HEADER.encode()
 _KEEPS_MODEL: Final = frozenset({Reason.BYPASSED, Reason.NOT_APPLICABLE})
 
 
@@ -34,7 +35,7 @@ def rewritten_body(
 
 def rewritten_headers(raw: Iterable[tuple[bytes, bytes]], *, length: int) -> RawHeaders:
     """Return request headers for a body of that length, identity-encoded; a client's own `x-plano-*` are gone."""
-    kept = [(name, value) for name, value in raw if name.lower() not in _ABOUT_THE_OLD_BYTES and not _is_forged(name)]
+    kept = [(name, value) for name, value in raw if not _is_stale(name.lower())]
     return [*kept, (b"content-length", str(length).encode())]
 
 
@@ -48,5 +49,5 @@ def decision_headers(decision: RoutingDecision) -> RawHeaders:
     return [(name.encode(), value.encode("latin-1", "replace")) for name, value in told.items() if value]
 
 
-def _is_forged(name: bytes) -> bool:
-    return name.lower().startswith(_OURS) and name.lower() != BYPASS_HEADER.encode()
+def _is_stale(name: bytes) -> bool:
+    return name in _ABOUT_THE_OLD_BYTES or (name.startswith(_OURS) and name != _BYPASS)

@@ -24,7 +24,8 @@ def fit_format(decision: RoutingDecision, call: LLMCall, *, rules: Rules, catalo
         return decision
     models = tuple(model for model in decision.models if speaks(model, call.api_format, catalog))
     if models:
-        return replace(decision, models=models, would_use=models[0])
+        is_as_it_was = (models, models[0]) == (decision.models, decision.would_use)
+        return decision if is_as_it_was else replace(decision, models=models, would_use=models[0])
     is_clients = catalog.provider_of(decision.would_use) is None
     if not decision.models and (is_clients or speaks(decision.would_use, call.api_format, catalog)):
         return decision

@@ -79,7 +79,6 @@ class Classifications:
             except RuntimeError as error:
                 raise ClassificationError(str(error)) from error
             self._in_flight[key] = flight
-        flight.future.add_done_callback(lambda _: self._forget(key, flight))
         return flight.future
 
     def reopen(self) -> None:
@@ -93,11 +92,9 @@ class Classifications:
         """Drop what waits and let what runs end; later submissions are errors, in processes forked off as well."""
         self._leave_parent()
         self._is_closed = True
-        self._executor.shutdown(wait=False)
+        self._executor.shutdown(wait=False, cancel_futures=True)
         with self._lock:
-            flights = list(self._in_flight.values())
-        for flight in flights:  # under no lock, and not by the executor, which holds its own: their callbacks take ours
-            flight.future.cancel()
+            self._in_flight.clear()
 
     def _run(self, key: Hashable, flight: "_Flight") -> Scores:
         with self._lock:
@@ -113,6 +110,8 @@ class Classifications:
             raise ClassificationError(str(error)) from error
         except BaseException as error:  # a panic in a Rust library, such as tokenizers, is no Exception
             raise ClassificationError(f"{type(error).__name__} in the classifier") from error
+        finally:
+            self._forget(key, flight)
 
     def _forget(self, key: Hashable, flight: "_Flight") -> None:
         with self._lock:

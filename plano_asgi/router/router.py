@@ -4,6 +4,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
+from logging import INFO
 from time import perf_counter
 from typing import Final
 
@@ -25,6 +26,7 @@ from plano_asgi.events import (
     CLASSIFIER_READY,
     CLASSIFIER_SLOW,
     get_logger,
+    is_heard,
 )
 from plano_asgi.policy import Rules, check_inline, decide, fit_format, undecided
 from plano_asgi.preferences import RoutingPolicy
@@ -258,6 +260,13 @@ class Router:
         decision = replace(decision, would_use=would_use, latency_ms=_milliseconds_since(started))
         if not is_translated:
             decision = fit_format(decision, call, rules=self.rules, catalog=self.catalog)
+        if is_heard(INFO):
+            self._log(decision, call)
+        if listener := stand_in():
+            listener.hear(decision)
+        return decision
+
+    def _log(self, decision: RoutingDecision, call: LLMCall) -> None:
         get_logger().info(
             CALL_ROUTED,
             api_format=call.api_format.value,
@@ -270,9 +279,6 @@ class Router:
             classifier=self.classifier.kind,
             latency_ms=round(decision.latency_ms, 1),
         )
-        if listener := stand_in():
-            listener.hear(decision)
-        return decision
 
 
 def _trusted(scores: Scores, policy: RoutingPolicy) -> Scores:
