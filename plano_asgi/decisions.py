@@ -41,10 +41,16 @@ class Scores:
     Attributes:
         routes: Probability in [0, 1] of each route of the policy, in its order.
         other: Probability in [0, 1] that none of them fits.
+        threshold: Least confidence in [0, 1] that selects a route by these scores; None for that of the rules.
+        stage: Which classifier of a cascade gave them; None where there is one alone.
+        failed_stage: Which was asked for better ones and had no answer; None where none was.
     """
 
     routes: Mapping[str, float]
     other: float
+    threshold: float | None = None
+    stage: str | None = None
+    failed_stage: str | None = None
 
     def __post_init__(self) -> None:
         """Freeze the mapping."""
@@ -76,3 +82,13 @@ class RoutingDecision:
     confidence: float | None = None
     scores: Scores | None = None
     latency_ms: float = field(default=0.0, compare=False)
+
+    @property
+    def stage(self) -> str | None:
+        """Which classifier of a cascade answered; None where there is one alone, or nothing was classified."""
+        return self.scores.stage if self.scores else None
+
+    @property
+    def failed_stage(self) -> str | None:
+        """Which one should have answered and could not, so that the answer of `stage` stands; None if none failed."""
+        return self.scores.failed_stage if self.scores else None

@@ -75,6 +75,9 @@ def _by_text(routes: Mapping[str, str]) -> Rule:
     return rule
 
 
+_turns: Final = count()  # of all rules of this process, since the next one may lie where the last one lay
+
+
 class _Judge:
     """A classifier that obeys a rule, and remembers what was decided."""
 
@@ -85,14 +88,13 @@ class _Judge:
 
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
-        self._turn = count()
         self.decisions: list[RoutingDecision] = []
         self.mistakes: set[str] = set()
 
     @property
     def revision(self) -> str:
         """A new one each time: nothing is shared or remembered."""
-        return f"rule {id(self)} {next(self._turn)}"
+        return f"rule {next(_turns)}"
 
     def prepare(self, policy: RoutingPolicy) -> None:
         """Do nothing."""

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -15,6 +15,7 @@ from plano_asgi.decisions import Reason, Source
 from plano_asgi.errors import ArtifactNotFoundError, ConfigurationError
 from plano_asgi.preferences import RoutingPolicy
 from plano_asgi.settings import Settings, load_settings
+from plano_asgi.settings.schema import ClassifierKind
 from plano_asgi.testing import FixedClassifier
 
 CONFIG = """\
@@ -80,12 +81,17 @@ def test_without_a_quota_the_affinity_mask_counts(tmp_path: Path) -> None:
     assert usable_cores(tmp_path / "no-such-file") == there_are
 
 
-def test_a_classifier_that_this_version_lacks_is_a_fault_of_the_configuration(config_file: Path) -> None:
-    """A kind that is known but not available is a fault that names the setting and what to use."""
-    settings = settings_with(config_file, classifier={"kind": "cascade"})
+@pytest.mark.parametrize("kind", get_args(ClassifierKind))
+def test_every_kind_of_classifier_can_be_built(config_file: Path, tiny_bundle: Path, kind: str) -> None:
+    """No kind that the settings accept is missing here."""
+    needs = {
+        "embedded": {},
+        "arch_router": {"model_path": str(tiny_bundle), "device": "cpu"},
+        "remote": {"base_url": "http://127.0.0.1:1/v1"},
+        "cascade": {"base_url": "http://127.0.0.1:1/v1"},
+    }
 
-    with pytest.raises(ConfigurationError, match=r"classifier\.kind: cascade.*embedded"):
-        build_router(settings)
+    assert build_classifier(settings_with(config_file, classifier={"kind": kind, **needs[kind]})).kind == kind
 
 
 def test_arch_router_without_a_model_is_a_fault_of_the_configuration(config_file: Path) -> None:

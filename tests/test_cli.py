@@ -93,16 +93,16 @@ def test_serve_with_faults_reports_them_all_and_exits_2(plano: Command, tmp_path
     assert KEY not in ran.err
 
 
-def test_classifier_of_another_version_exits_2(
+def test_classifier_that_cannot_be_built_exits_2(
     plano: Command, configuration: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A classifier that this version does not have is a configuration fault, not a crash."""
-    monkeypatch.setenv("PLANO_CLASSIFIER__KIND", "cascade")
+    """A classifier that lacks what it needs is a configuration fault, not a crash."""
+    monkeypatch.setenv("PLANO_CLASSIFIER__DEVICE", "cuda")
 
     ran = plano("route", "-c", configuration, "hello")
 
     assert (ran.code, ran.out) == (2, "")
-    assert "classifier.kind: cascade is not part of this version" in ran.err
+    assert "classifier.device: the embedded router runs on the CPU" in ran.err
 
 
 def test_route_prints_one_json_object_and_nothing_else_on_stdout(plano: Command, configuration: str) -> None:
@@ -355,16 +355,16 @@ def test_python_m_plano_asgi_is_the_same_command(configuration: str) -> None:
 
 
 def test_validate_refuses_what_serve_would_refuse(tmp_path: Path) -> None:
-    """A classifier that this version does not have is a fault already when the configuration is validated."""
+    """A classifier that cannot be built is a fault already when the configuration is validated."""
     path = tmp_path / "plano.yaml"
-    path.write_text("model_providers: [{model: a/b, default: true}]\nclassifier: {kind: cascade}\n", encoding="utf-8")
+    path.write_text("model_providers: [{model: a/b, default: true}]\nclassifier: {device: cuda}\n", encoding="utf-8")
 
     done = subprocess.run(
         [sys.executable, "-m", "plano_asgi", "validate", "-c", str(path)], capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 2
-    assert "classifier.kind" in done.stderr
+    assert "classifier.device" in done.stderr
 
 
 def test_version_is_the_distribution_s() -> None:

@@ -240,17 +240,17 @@ def test_faults_of_the_cases_exit_2_with_every_line(evaluate: Command) -> None:
         (["empty.jsonl"], "there are no cases"),
         (["cases.jsonl", "-c", "nowhere.yaml"], "nowhere.yaml"),
         (["cases.jsonl", "--compare", "nowhere.yaml"], "nowhere.yaml"),
-        (["cases.jsonl", "--compare", "cascade.yaml"], "classifier.kind: cascade is not part of this version"),
+        (["cases.jsonl", "--compare", "cuda.yaml"], "classifier.device: the embedded router runs on the CPU"),
         ([], "CASES"),
     ],
-    ids=["no file", "no cases", "no configuration", "no second one", "second of another version", "nothing"],
+    ids=["no file", "no cases", "no configuration", "no second one", "second that cannot be built", "nothing"],
 )
 def test_usage_and_configuration_exit_2_before_anything_is_decided(
     evaluate: Command, arguments: list[str], why: str
 ) -> None:
     """What cannot be evaluated is told first, that of the second configuration too."""
     Path("empty.jsonl").write_text("", encoding="utf-8")
-    Path("cascade.yaml").write_text(CONFIGURATION + "classifier: {kind: cascade}\n", encoding="utf-8")
+    Path("cuda.yaml").write_text(CONFIGURATION + "classifier: {device: cuda}\n", encoding="utf-8")
 
     with routed_by(RULE) as decisions:
         ran = evaluate(*arguments)
@@ -294,3 +294,89 @@ def test_terminal_shows_progress_on_stderr(evaluate: Command, monkeypatch: pytes
 
     assert json.loads(ran.out)["n"] == 4
     assert "cases" in ran.err
+
+
+def test_json_holds_the_whole_confusion_matrix(evaluate: Command) -> None:
+    """Each expected route counts what was decided, `other` being no route, which no route can be called."""
+    with routed_by(RULE):
+        figures = json.loads(evaluate("cases.jsonl", "--json").out)
+
+    nothing = {"code_generation": 0, "[bold]poems[/bold]": 0, "other": 0}
+    assert figures["confusion"] == {
+        "code_generation": {**nothing, "code_generation": 2},
+        "[bold]poems[/bold]": {**nothing, "code_generation": 1},
+        "other": {**nothing, "other": 1},
+    }
+    assert (figures["temperature"], figures["thresholds"]) == (1.0, {})
+
+
+def test_confusion_matrix_is_shown_on_request(evaluate: Command) -> None:
+    """People see a row for each expected route, with names as they are, where they ask for it and not otherwise."""
+    with routed_by(RULE):
+        asked, plain = evaluate("cases.jsonl", "--confusion"), evaluate("cases.jsonl")
+
+    assert re.search(r"1 │ code_generation +│ 2 │ +│ +│", asked.out)
+    assert re.search(r"2 │ \[bold\]poems\[/bold\] +│ 1 │ +│ +│", asked.out)
+    assert re.search(r"3 │ no route +│ +│ +│ 1 │", asked.out)
+    assert "decided (across)" not in plain.out
+
+
+def test_robustness_is_told_on_request(evaluate: Command) -> None:
+    """The share of other decisions is there for each kind of change, in the table and in the JSON of each of two."""
+    with routed_by(RULE):  # which takes no notice of case, but of words
+        asked = json.loads(evaluate("cases.jsonl", "--json", "--robustness").out)
+        shown = evaluate("cases.jsonl", "--robustness").out
+        both = json.loads(evaluate("cases.jsonl", "--compare", "strict.yaml", "--json", "--robustness").out)
+
+    assert list(asked["robustness"]) == [
+        "typos", "lower case", "upper case", "reordered routes", "reworded descriptions",
+    ]  # fmt: skip
+    assert asked["robustness"]["upper case"] == {"rounds": 1, "flips": 0.0, "accuracy": 0.75}
+    assert asked["robustness"]["reordered routes"]["flips"] == 0.0
+    assert re.search(r"upper case +│ +1 │ +0\.000 │ +0\.750", shown)
+    assert both["a"]["robustness"] == both["b"]["robustness"] == asked["robustness"]
+
+
+def test_no_robustness_unless_asked_for(evaluate: Command) -> None:
+    """The cases are decided once, and no more is said."""
+    with routed_by(RULE) as decisions:
+        ran = evaluate("cases.jsonl", "--json")
+
+    assert "robustness" not in json.loads(ran.out)
+    assert len(decisions) == len(CASES)
+
+
+@pytest.mark.parametrize(("name", "start"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml")], ids=["png", "svg"])
+def test_a_picture_is_drawn_where_it_is_asked_for(evaluate: Command, name: str, start: bytes) -> None:
+    """The file is a picture, stderr says where it is, and the JSON is as it would be without."""
+    with routed_by(RULE):
+        ran = evaluate("cases.jsonl", "--compare", "strict.yaml", "--json", "--plot", name)
+
+    assert (ran.code, ran.err) == (0, f"wrote {name}\n")
+    assert Path(name).read_bytes().startswith(start)
+    assert json.loads(ran.out)["a"]["n"] == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("a.pdf", "ends in .png or .svg"), ("a", "ends in .png or .svg"), ("nowhere/a.png", "nowhere is no folder")],
+    ids=["another suffix", "no suffix", "no folder"],
+)
+def test_a_picture_that_cannot_be_drawn_is_told_first(evaluate: Command, name: str, why: str) -> None:
+    """Misuse is told before any case is decided."""
+    with routed_by(RULE) as decisions:
+        ran = evaluate("cases.jsonl", "--plot", name)
+
+    assert (ran.code, ran.out, decisions) == (2, "", [])
+    assert why in ran.err
+
+
+def test_a_picture_without_matplotlib_names_the_extra(evaluate: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing is told before any case is decided."""
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+    with routed_by(RULE) as decisions:
+        ran = evaluate("cases.jsonl", "--plot", "a.png")
+
+    assert (ran.code, ran.out, decisions) == (1, "", [])
+    assert "pip install 'plano-asgi[plot]'" in ran.err

@@ -81,6 +81,8 @@ def test_a_call_is_one_line_with_exactly_these_fields() -> None:
         "policy": "config",
         "confidence": 0.877,
         "classifier": "fixed",
+        "stage": None,
+        "failed_stage": None,
     }
 
 

@@ -159,8 +159,8 @@ def test_damaged_model_stops_the_host_with_the_reason(settings_of: Callable[[str
 
 @pytest.mark.parametrize(
     "more",
-    ["classifier: {model_path: /nowhere}", "classifier: {kind: cascade}", "mode: forward"],
-    ids=["no model", "no such classifier", "no such mode"],
+    ["classifier: {model_path: /nowhere}", "classifier: {device: cuda}", "mode: forward"],
+    ids=["no model", "no such device", "no such mode"],
 )
 def test_what_cannot_be_used_can_be_switched_off(
     more: str, settings_of: Callable[[str], Settings], serve: Serve

@@ -60,6 +60,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         "shared_weights": False,
         "deadline_ms": None,
         "queue": 256,
+        "calibration": None,
+        "cascade": {"low": 0.2, "high": 0.8},
     }
     assert settings.routing.model_dump() == {
         "threshold": None,
@@ -117,9 +119,9 @@ def test_plano_yaml_in_the_working_directory_is_the_default_file() -> None:
 def test_config_file_variable_names_the_file() -> None:
     """`PLANO_CONFIG_FILE` comes before `plano.yaml`, and is itself no setting's file form."""
     Path("plano.yaml").write_text("mode: observe\n", encoding="utf-8")
-    Path("other.yaml").write_text(MINIMAL + "mode: forward\n", encoding="utf-8")
+    Path("other.yaml").write_text(MINIMAL + "mode: observe\n", encoding="utf-8")
 
-    assert load_settings(environ={"PLANO_CONFIG_FILE": "other.yaml"}).mode == "forward"
+    assert load_settings(environ={"PLANO_CONFIG_FILE": "other.yaml"}).mode == "observe"
 
 
 @pytest.mark.parametrize("is_variable", [True, False], ids=["variable", "argument"])

@@ -1,5 +1,6 @@
 """The one place that turns settings into live objects."""
 
-from plano_asgi.assembly.building import build_classifier, build_router, load_router
+from plano_asgi.assembly.building import build_classifier, build_router, build_rules, load_router
+from plano_asgi.assembly.calibrations import calibration_text
 
-__all__ = ["build_classifier", "build_router", "load_router"]
+__all__ = ["build_classifier", "build_router", "build_rules", "calibration_text", "load_router"]

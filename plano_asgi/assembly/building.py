@@ -1,10 +1,12 @@
 """Settings to live objects."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from plano_asgi.assembly.calibrations import calibration_of
 from plano_asgi.classify import Classifier
 from plano_asgi.decisions import Scores
 from plano_asgi.errors import ConfigurationError, Fault
@@ -38,26 +40,19 @@ def build_router(settings: Settings, *, classifier: Classifier | None = None) ->
         classifier: Stands in for the one that the settings name.
 
     Raises:
-        ConfigurationError: The settings name a classifier that this version does not have.
+        ConfigurationError: The settings ask of the classifier what it cannot do, or name a calibration that is not its.
         ArtifactError: A model file is missing.
     """
     classifier = classifier or build_classifier(settings)
-    routing = settings.routing
-    threshold = classifier.threshold if routing.threshold is None else routing.threshold
     cache: MemoryStore[bytes, Scores] = MemoryStore(size=settings.cache.size, ttl_s=settings.cache.ttl_s)
     return Router(
         classifier=classifier,
         policy=settings.policy,
         catalog=settings.catalog,
-        rules=Rules(
-            threshold=threshold,
-            default_model=settings.catalog.default_model,
-            unmatched=routing.unmatched,
-            applies_to=tuple(routing.applies_to),
-        ),
+        rules=build_rules(settings, classifier),
         cache=cache,
-        on_error=OnError(routing.on_error),
-        allow_inline=routing.inline == "allow",
+        on_error=OnError(settings.routing.on_error),
+        allow_inline=settings.routing.inline == "allow",
         is_enabled=settings.enabled,
         deadline_ms=settings.classifier.deadline_ms or classifier.deadline_ms,
         workers=_workers(settings, classifier),
@@ -65,19 +60,30 @@ def build_router(settings: Settings, *, classifier: Classifier | None = None) ->
     )
 
 
+def build_rules(settings: Settings, classifier: Classifier) -> Rules:
+    """Return how decisions are made: by `routing.threshold`, else the calibration's thresholds, else the classifier's.
+
+    Raises:
+        ConfigurationError: The settings name a calibration that cannot be used with the classifier.
+    """
+    routing, calibration = settings.routing, calibration_of(settings, classifier)
+    rules = Rules(
+        threshold=classifier.threshold if routing.threshold is None else routing.threshold,
+        default_model=settings.catalog.default_model,
+        unmatched=routing.unmatched,
+        applies_to=tuple(routing.applies_to),
+    )
+    if calibration is None:
+        return rules
+    rules = replace(rules, temperature=calibration.temperature)
+    if routing.threshold is not None:
+        return rules
+    return replace(rules, threshold=calibration.threshold, thresholds=calibration.thresholds)
+
+
 def build_classifier(settings: Settings) -> Classifier:
     """Return the classifier that the settings name; raises as `build_router` does."""
-    build = _CLASSIFIERS.get(settings.classifier.kind)
-    if build is None:
-        raise ConfigurationError(
-            [
-                Fault(
-                    where="classifier.kind",
-                    what=f"{settings.classifier.kind} is not part of this version; use {', '.join(_CLASSIFIERS)}",
-                )
-            ]
-        )
-    return build(settings)
+    return _CLASSIFIERS[settings.classifier.kind](settings)
 
 
 def _embedded(settings: Settings) -> Classifier:
@@ -130,13 +136,28 @@ def _arch_router(settings: Settings) -> Classifier:
     )
 
 
+def _cascade(settings: Settings) -> Classifier:
+    from plano_asgi.classify.cascade import CascadeClassifier  # noqa: PLC0415 - only where the settings ask for it
+    from plano_asgi.classify.embedded import EmbeddedClassifier  # noqa: PLC0415 - same
+
+    wanted = settings.classifier
+    return CascadeClassifier(
+        EmbeddedClassifier(),
+        _remote(settings) if wanted.base_url else _arch_router(settings),
+        low=wanted.cascade.low,
+        high=wanted.cascade.high,
+        deadline_ms=wanted.deadline_ms,
+        keeps_thresholds=settings.routing.threshold is None and wanted.calibration is None,
+    )
+
+
 def _workers(settings: Settings, classifier: Classifier) -> int:
-    """Return how many classifications run side by side; `threads` of `arch_router` are those inside one run."""
-    if settings.classifier.kind == "arch_router":
+    """Return how many classifications run side by side; `threads` may be those inside one run of `arch_router`."""
+    if settings.classifier.kind in {"arch_router", "cascade"}:
         return classifier.parallelism
     return settings.classifier.threads or classifier.parallelism
 
 
 _CLASSIFIERS: Final[Mapping[str, Callable[[Settings], Classifier]]] = MappingProxyType(
-    {"embedded": _embedded, "arch_router": _arch_router, "remote": _remote}
+    {"embedded": _embedded, "arch_router": _arch_router, "remote": _remote, "cascade": _cascade}
 )

@@ -9,6 +9,7 @@ import typer
 
 from plano_asgi.classify.prompts import PromptForm
 from plano_asgi.conversation import ApiFormat
+from plano_asgi.lab.calibration.objective import Objective
 from plano_asgi.lab.export.precision import Precision
 from plano_asgi.settings import Settings, load_settings
 
@@ -33,6 +34,11 @@ ConfigOption = Annotated[
     ),
 ]
 
+CasesArgument = Annotated[
+    typer.FileBinaryRead,
+    typer.Argument(metavar="CASES", help='JSON lines: {"messages": [...], "expect": "route" or null}; - is stdin.'),
+]
+
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
 
 
@@ -51,6 +57,10 @@ def _main(
 ) -> None:
     """Route LLM calls by plain-English preferences, inside your own service."""
     del is_version
+
+
+def _name_of(file: typer.FileBinaryRead) -> str:
+    return str(getattr(file, "name", "<stdin>"))
 
 
 def _load(config: Path | None) -> Settings:
@@ -104,27 +114,55 @@ def prompt(
 
 
 @app.command("eval")
-def evaluate(
-    cases: Annotated[
-        typer.FileBinaryRead,
-        typer.Argument(metavar="CASES", help='JSON lines: {"messages": [...], "expect": "route" or null}; - is stdin.'),
-    ],
+def evaluate(  # noqa: PLR0913 - each is an option of its own
+    cases: CasesArgument,
     config: ConfigOption = None,
     *,
     compare: Annotated[Path | None, typer.Option(help="A second configuration, on the same cases.")] = None,
     min_accuracy: Annotated[
         float, typer.Option(min=0, max=1, help="Exit 1 where the first configuration's accuracy is below it.")
     ] = 0.0,
+    confusion: Annotated[bool, typer.Option("--confusion", help="Show the whole confusion matrix, too.")] = False,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Tell how often typos, casing, order and wording change a decision.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw a picture into this .png or .svg file, too.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell how well a configuration decides cases with known answers."""
-    from plano_asgi.cli.evaluating import print_evaluation  # noqa: PLC0415 - brings the router along
+    from plano_asgi.cli.evaluating import Wishes, print_evaluation  # noqa: PLC0415 - brings the router along
 
+    wishes = Wishes(as_json=as_json, has_confusion=confusion, has_robustness=robustness, picture=plot)
     configurations = [_load(config), *([_load(compare)] if compare else [])]
-    accuracy = print_evaluation(configurations, cases, name=getattr(cases, "name", "<stdin>"), as_json=as_json)
+    accuracy = print_evaluation(configurations, cases, name=_name_of(cases), wishes=wishes)
     if not accuracy >= min_accuracy:  # so written, NaN is not reached, where typer lets it pass
         typer.echo(f"accuracy {accuracy:.3f} is below the least that is asked for, {min_accuracy}", err=True)
         raise typer.Exit(1)
+
+
+@app.command()
+def calibrate(  # noqa: PLR0913 - each is an option of its own
+    cases: CasesArgument,
+    config: ConfigOption = None,
+    *,
+    objective: Annotated[Objective, typer.Option(help="What the thresholds make the most of.")] = Objective.ACCURACY,
+    target_agreement: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Choose a cascade's band instead: it agrees with its second so often."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file; else calibration.json beside the configuration.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit a classifier's confidence to cases with known answers, and write calibration.json."""
+    from plano_asgi.cli.calibrating import run_band_choice, run_calibration  # noqa: PLC0415 - brings the router along
+
+    settings, name = _load(config), _name_of(cases)
+    if target_agreement is None:
+        run_calibration(settings, cases, name=name, objective=objective, out=out, as_json=as_json)
+    else:
+        run_band_choice(settings, cases, name=name, target=target_agreement, as_json=as_json)
 
 
 @app.command()

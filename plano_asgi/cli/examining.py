@@ -4,7 +4,7 @@ import json
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,6 +59,8 @@ def _examine(config: Path | None) -> Iterator[Finding]:
     yield _attempt("device", lambda: _device(settings))
     yield _attempt("model files", lambda: _model_files(settings))
     yield _attempt("timed decision", lambda: _timed(settings))
+    if settings.classifier.kind == "cascade":
+        yield _attempt("second classifier", lambda: _timed(_second_alone(settings)))
 
 
 def _attempt(subject: str, look: Callable[[], str]) -> Finding:
@@ -89,9 +91,16 @@ def _device(settings: Settings) -> str:
 
 def _model_files(settings: Settings) -> str:
     revision = build_classifier(settings).revision
-    if settings.classifier.base_url:
-        return f"{settings.classifier.base_url}, revision {revision}"
-    return f"{settings.classifier.model_path or SHIPPED_FOLDER}, revision {revision}"
+    place = settings.classifier.base_url or settings.classifier.model_path or SHIPPED_FOLDER
+    first = f"{SHIPPED_FOLDER}, then " if settings.classifier.kind == "cascade" else ""
+    return f"{first}{place}, revision {revision}"
+
+
+def _second_alone(settings: Settings) -> Settings:
+    """Return the settings of a cascade with its second classifier for the only one."""
+    kind = "remote" if settings.classifier.base_url else "arch_router"
+    alone = settings.classifier.model_copy(update={"kind": kind, "calibration": None})
+    return replace(settings, classifier=alone)
 
 
 def _timed(settings: Settings) -> str:

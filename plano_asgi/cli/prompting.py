@@ -59,7 +59,7 @@ def print_prompt(
 
 def _model(settings: Settings) -> _Model:
     folder = settings.classifier.model_path
-    if settings.classifier.kind != "arch_router" or folder is None:
+    if settings.classifier.kind not in {"arch_router", "cascade"} or folder is None:
         return _Model()
     from plano_asgi.classify.arch_router.bundle import Bundle  # noqa: PLC0415 - only where the settings ask for it
     from plano_asgi.classify.arch_router.tokens import BundleTokenizer  # noqa: PLC0415 - same

@@ -11,6 +11,7 @@ from plano_asgi.assembly import build_router
 from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.decisions import Reason, RoutingDecision
 from plano_asgi.intake import Headers, decision_answer
+from plano_asgi.policy import best_route
 from plano_asgi.preferences import NO_ROUTE_NAME
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
@@ -53,11 +54,17 @@ def _explain(decision: RoutingDecision, router: Router) -> None:
         table.add_row(f"{NO_ROUTE_NAME} (none of these)", f"{other:.3f}", _bar(other), "", style="dim")
         console.print(table)
     console.print(f"{_why(decision, router)}\nwould use: [bold]{escape(decision.would_use or 'none')}[/bold]")
-    console.print(f"[dim]{router.classifier.kind}, {decision.latency_ms:.1f} ms[/dim]")
+    console.print(f"[dim]{_who(decision, router)}, {decision.latency_ms:.1f} ms[/dim]")
+
+
+def _who(decision: RoutingDecision, router: Router) -> str:
+    kind = router.classifier.kind
+    answered = f"{kind}: {decision.stage}" if decision.stage else kind
+    return f"{answered} was not sure, and {decision.failed_stage} had no answer" if decision.failed_stage else answered
 
 
 def _why(decision: RoutingDecision, router: Router) -> str:
-    threshold = f"the threshold of {router.rules.threshold:.2f}"
+    threshold = f"the threshold of {_threshold(decision, router):.2f}"
     if decision.reason is Reason.MATCHED:
         return f"{escape(str(decision.route))}: {decision.confidence:.2f} reaches {threshold}"
     if decision.confidence is not None:
@@ -66,6 +73,15 @@ def _why(decision: RoutingDecision, router: Router) -> str:
         Reason.NO_MATCH: "no match: there is nothing to classify, or no route to choose",
         Reason.ERROR: "the classifier failed; see its log line, or run plano-asgi doctor",
     }.get(decision.reason, decision.reason.value)
+
+
+def _threshold(decision: RoutingDecision, router: Router) -> float:
+    """Return the least confidence that would have selected the best route."""
+    if decision.scores is None:
+        return router.rules.threshold
+    if decision.scores.threshold is not None:
+        return decision.scores.threshold
+    return router.rules.threshold_of(best_route(decision.scores, decision.scores.routes))
 
 
 def _bar(chance: float) -> str:

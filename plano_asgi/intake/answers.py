@@ -48,10 +48,17 @@ def decision_answer(
         if scores
         else {},
         "classifier": classifier,
+        **_stages(decision),
         "latency_ms": round(decision.latency_ms, 2),
         "trace_id": trace_id,
     }
     return _json(200, orjson.dumps(body), _request_id_header(api_format, request_id))
+
+
+def _stages(decision: RoutingDecision) -> dict[str, str]:
+    """Return which classifier of a cascade answered, and which could not where one should have."""
+    stages = {"stage": decision.stage, "failed_stage": decision.failed_stage}
+    return {key: stage for key, stage in stages.items() if stage is not None}
 
 
 def error_answer(error: CallError, *, api_format: ApiFormat, request_id: str) -> Answer:

@@ -1,11 +1,14 @@
 """The decision itself."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 from plano_asgi.conversation import LLMCall
 from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Scores, Source
+from plano_asgi.policy.tempering import tempered
 from plano_asgi.preferences import RoutingPolicy
 
 
@@ -25,12 +28,26 @@ class Rules:
         default_model: The model for calls that no route matches, or None.
         unmatched: Whether such calls get the default model or keep the one the client named.
         applies_to: Patterns (`*`, `auto`, `openai/*`) of models a client may name and still be routed.
+        temperature: By what the classifier's confidence is corrected, see `tempered`; 1 leaves it as it is.
+        thresholds: Least confidence in [0, 1] of those routes of the configured policy that have one of their own.
     """
 
     threshold: float
     default_model: str | None
     unmatched: Unmatched = Unmatched.DEFAULT
     applies_to: tuple[str, ...] = ("*",)
+    temperature: float = 1.0
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Freeze the mapping."""
+        object.__setattr__(self, "thresholds", MappingProxyType(dict(self.thresholds)))
+
+    def threshold_of(self, route: str, *, policy_source: PolicySource = PolicySource.CONFIG) -> float:
+        """Return the least confidence that selects a route; one of an inline policy is another, whatever its name."""
+        if policy_source is PolicySource.INLINE:
+            return self.threshold
+        return self.thresholds.get(route, self.threshold)
 
     def apply_to(self, call: LLMCall) -> bool:
         """Return whether the call is routed at all; one that names no model always is."""
@@ -46,13 +63,16 @@ def decide(  # noqa: PLR0913 - the whole of what a decision depends on
     source: Source,
     policy_source: PolicySource,
 ) -> RoutingDecision:
-    """Return the best-scored route that reaches the threshold, else no match; ties go to the earlier route.
+    """Return the best-scored route if it reaches its threshold, else no match; ties go to the earlier route.
 
-    Raising the threshold never adds a match.
+    Confidence and scores of the decision are those that the rules' temperature makes of the classifier's. Raising a
+    threshold never adds a match.
     """
-    best = max(policy.preferences, key=lambda preference: scores.routes[preference.name])
+    scores = tempered(scores, rules.temperature)
+    best = policy.named(best_route(scores, (preference.name for preference in policy.preferences)))
     confidence = scores.routes[best.name]
-    is_match = confidence >= rules.threshold
+    least = rules.threshold_of(best.name, policy_source=policy_source) if scores.threshold is None else scores.threshold
+    is_match = confidence >= least
     return RoutingDecision(
         route=best.name if is_match else None,
         models=best.models if is_match else (),
@@ -63,6 +83,11 @@ def decide(  # noqa: PLR0913 - the whole of what a decision depends on
         confidence=confidence,
         scores=scores,
     )
+
+
+def best_route(scores: Scores, routes: Iterable[str]) -> str:
+    """Return that of the routes, at least one, which has the highest score; the first of several that have."""
+    return max(routes, key=scores.routes.__getitem__)
 
 
 def undecided(call: LLMCall, *, rules: Rules, reason: Reason, policy_source: PolicySource) -> RoutingDecision:

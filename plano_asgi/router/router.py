@@ -11,6 +11,7 @@ from typing import Final
 import anyio.to_thread
 
 from plano_asgi.classify import Classifier, IsAwaited
+from plano_asgi.classify.trusting import trusted
 from plano_asgi.conversation import Conversation, LLMCall, Message, Role
 from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Scores, Source
 from plano_asgi.errors import (
@@ -132,7 +133,7 @@ class Router:
         started = perf_counter()
         try:
             if self.policy.preferences:
-                _trusted(self.classifier.classify(conversation, self.policy), self.policy)
+                trusted(self.classifier.classify(conversation, self.policy), self.policy)
         except ClassificationError as error:
             self._problem = error
             self._log_failure(error)
@@ -202,7 +203,7 @@ class Router:
         asked = stand_in() or self.classifier
         key = classification_key(call.conversation, policy, revision=asked.revision)
         if scores := self._recalled(key):
-            return decide(call, policy, scores, rules=self.rules, source=Source.CACHE, policy_source=policy_source)
+            return decide(call, policy, scores, rules=self._rules(), source=Source.CACHE, policy_source=policy_source)
         try:
             future = self._classifications.submit(
                 key, partial(self._classify, asked, key, call.conversation, policy), deadline_s=self.deadline_ms / 1000
@@ -214,7 +215,9 @@ class Router:
     def _classify(
         self, asked: Classifier, key: bytes, conversation: Conversation, policy: RoutingPolicy, is_awaited: IsAwaited
     ) -> Scores:
-        scores = _trusted(asked.classify(conversation, policy, is_awaited=is_awaited), policy)
+        scores = trusted(asked.classify(conversation, policy, is_awaited=is_awaited), policy)
+        if scores.failed_stage is not None:  # a better answer may be had the next time
+            return scores
         try:
             self._cache.put(key, scores)
         except Exception as error:  # noqa: BLE001 - whatever a store raises, the answer is there
@@ -236,10 +239,14 @@ class Router:
             pending.call,
             pending.policy,
             outcome,
-            rules=self.rules,
+            rules=self._rules(),
             source=Source.CLASSIFIER,
             policy_source=pending.policy_source,
         )
+
+    def _rules(self) -> Rules:
+        """Return how scores are read; those of a stand-in need no correction, which is the classifier's own."""
+        return replace(self.rules, temperature=1.0) if stand_in() else self.rules
 
     def _failed(self, call: LLMCall, policy_source: PolicySource, error: ClassificationError) -> RoutingDecision:
         self._log_failure(error)
@@ -277,17 +284,10 @@ class Router:
             policy=decision.policy.value,
             confidence=None if decision.confidence is None else round(decision.confidence, 3),
             classifier=self.classifier.kind,
+            stage=decision.stage,
+            failed_stage=decision.failed_stage,
             latency_ms=round(decision.latency_ms, 1),
         )
-
-
-def _trusted(scores: Scores, policy: RoutingPolicy) -> Scores:
-    """Return the scores; a NaN among them would be below any threshold, and look like an honest no."""
-    if scores.routes.keys() != {preference.name for preference in policy.preferences}:
-        raise ClassificationError("the classifier scored other routes than the policy's")
-    if not all(0 <= chance <= 1 for chance in (scores.other, *scores.routes.values())):
-        raise ClassificationError("the classifier gave scores that are no probabilities")
-    return scores
 
 
 def _has_user_text(conversation: Conversation) -> bool:

@@ -91,7 +91,7 @@ def _secret(value: object) -> Secret:
     return Secret(text)
 
 
-def _folder(value: object) -> object:
+def _path(value: object) -> object:
     """Return a path as it is, and text only where it can be one."""
     if isinstance(value, str) and (what := _text_fault(value)):
         raise fault(what)
@@ -110,7 +110,8 @@ PathEnd = Annotated[str, Strict(), _checked(_path_fault)]
 Model = Annotated[str, Strict(), _checked(providers.model_fault)]
 RouteName = Annotated[str, Strict(), _checked(preferences.name_fault)]
 Description = Annotated[str, Strict(), _checked(preferences.description_fault)]
-Folder = Annotated[Path, BeforeValidator(_folder)]
+Folder = Annotated[Path, BeforeValidator(_path)]
+File = Annotated[Path, BeforeValidator(_path)]
 BaseUrl = Annotated[str, Strict(), _checked(_url_fault)]
 HeaderName = Annotated[str, Strict(), _checked(_header_name_fault)]
 Prefer = Annotated[preferences.SelectionPolicy, BeforeValidator(_empty_is_none)]

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import Field, Strict, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -14,6 +14,7 @@ from plano_asgi.settings.fields import (
     BaseUrl,
     Description,
     Device,
+    File,
     Flag,
     Folder,
     HeaderName,
@@ -26,7 +27,9 @@ from plano_asgi.settings.fields import (
     SecretText,
     Share,
     Text,
+    fault,
 )
+from plano_asgi.settings.section import Section
 
 ENV_PREFIX: Final = "PLANO_"
 DEFAULT_PATHS: Final = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
@@ -39,25 +42,31 @@ PromptForm = Literal["gateway", "card", "instructions_first"]
 _merged: ContextVar[Mapping[str, object]] = ContextVar("merged")
 
 
-class Section(BaseModel):
-    """A frozen group of settings that knows its keys; a key without a value counts as not given."""
+class CascadeSettings(Section):
+    """When the embedded router is sure enough for its answer to stand, and the second classifier is not asked.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    Attributes:
+        low: Most probability in [0, 1] of all routes together at which it is sure that none fits.
+        high: Least probability in [0, 1] of the best route at which it is sure of that route.
+    """
 
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_keys_without_value(cls, data: object) -> object:
-        """Return the mapping without its known keys that have no value, so that their defaults hold."""
-        if not isinstance(data, dict):
-            return data
-        return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
+    low: Share = 0.2
+    high: Share = 0.8
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        """Return the band unless it is upside down."""
+        if self.low > self.high:
+            raise fault("low is above high; between the two nothing is certain, so swap them")
+        return self
 
 
 class ClassifierSettings(Section):
     """Which classifier reads conversations, and what it may cost.
 
     Attributes:
-        kind: Which classifier.
+        kind: Which classifier; a `cascade` asks the embedded one first, and then that of `model_path` or `base_url`.
+        cascade: See there.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         threads: Classifications that run side by side, or threads inside one run of `arch_router`; None for as many as
             suit the classifier.
@@ -72,9 +81,11 @@ class ClassifierSettings(Section):
         shared_weights: Whether worker processes share the weights of `arch_router` on the CPU, at some cost of time.
         deadline_ms: Milliseconds one decision may take; None for the classifier's own default.
         queue: Calls that may wait for the classifier.
+        calibration: The file by which its confidence is corrected, written by `plano-asgi calibrate`.
     """
 
     kind: ClassifierKind = "embedded"
+    cascade: CascadeSettings = CascadeSettings()
     device: Device = "auto"
     threads: Annotated[int, Strict(), Field(ge=1, le=1024)] | None = None
     model_path: Folder | None = None
@@ -88,6 +99,7 @@ class ClassifierSettings(Section):
     shared_weights: Flag = False
     deadline_ms: Milliseconds | None = None
     queue: Annotated[int, Strict(), Field(ge=1, le=1_000_000)] = 256
+    calibration: File | None = None
 
 
 class RoutingSettings(Section):

@@ -41,6 +41,9 @@ model_providers:
 
 # classifier:
 #   kind: embedded           # embedded, arch_router, remote, cascade
+#   cascade:                 # of cascade: when the embedded router is sure, and the second is not asked
+#     low: 0.2               # sure of no route: all of them together have no more than this
+#     high: 0.8              # sure of a route: it has no less than this
 #   device: auto             # auto, cpu, cuda, cuda:N
 #   threads:                 # as many as suit the classifier
 #   model_path:              # the shipped model
@@ -54,6 +57,7 @@ model_providers:
 #   shared_weights: false    # of arch_router: true shares memory between worker processes, and is slower
 #   deadline_ms:             # the classifier's own
 #   queue: 256               # calls waiting; more are served by routing.on_error
+#   calibration:             # the file that plano-asgi calibrate wrote, e.g. calibration.json
 
 # routing:
 #   threshold:               # least confidence in [0, 1]; the model's own

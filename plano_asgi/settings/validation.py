@@ -27,6 +27,7 @@ def check_coherence(draft: Draft) -> None:
         what = f"a policy has at most {MAX_ROUTES} routes; there are {len(preferences)}"
         draft.fault(preferences[MAX_ROUTES], what)
     _check_remote(draft)
+    _check_cascade(draft)
     for keys, _ in draft.mappings(_PREFERENCES):
         _check_models(draft, keys)
         _check_selection(draft, keys)
@@ -79,13 +80,27 @@ def _is_flag(value: object) -> bool:
 
 def _check_remote(draft: Draft) -> None:
     """Record a fault where a remote classifier has no URL, or another one has what only a remote one reads."""
-    is_remote = draft.at("classifier", "kind") == "remote"
+    kind = draft.at("classifier", "kind")
     given = [name for name in _REMOTE_ONLY if draft.at("classifier", name) is not None]
+    is_remote = kind == "remote" or (kind == "cascade" and "base_url" in given)
     if is_remote and "base_url" not in given:
         what = "is required where classifier.kind is remote; add it, e.g. http://localhost:8000/v1"
         draft.fault(("classifier", "base_url"), what)
     for name in () if is_remote else given:
         draft.fault(("classifier", name), "is read only where classifier.kind is remote; set that, or remove this")
+
+
+def _check_cascade(draft: Draft) -> None:
+    """Record a fault where it is not clear whom a cascade asks second."""
+    if draft.at("classifier", "kind") != "cascade":
+        return
+    has_folder, has_server = (draft.at("classifier", name) is not None for name in ("model_path", "base_url"))
+    if not has_folder and not has_server:
+        what = "a cascade needs a second classifier: add classifier.model_path, the folder that plano-asgi export wrote"
+        draft.fault(("classifier", "kind"), f"{what}, or classifier.base_url, where a server has one")
+    if has_folder and has_server:
+        what = "a cascade asks one classifier after the embedded one; keep this or classifier.base_url"
+        draft.fault(("classifier", "model_path"), what)
 
 
 def _check_models(draft: Draft, preference: Keys) -> None:

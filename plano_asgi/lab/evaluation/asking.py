@@ -1,6 +1,7 @@
 """Asking a router about every case, as the service would ask it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -21,6 +22,8 @@ class Evaluation:
         classifier: The classifier's kind.
         revision: The classifier's revision.
         threshold: The least confidence in [0, 1] that selected a route.
+        thresholds: The same of the routes that have one of their own.
+        temperature: By what the classifier's confidence was corrected; 1 where it was not.
         outcomes: What it made of each case, in the cases' order.
         figures: What the outcomes amount to.
     """
@@ -28,6 +31,8 @@ class Evaluation:
     classifier: str
     revision: str
     threshold: float
+    thresholds: Mapping[str, float]
+    temperature: float
     outcomes: tuple[Outcome, ...]
     figures: Figures
 
@@ -49,31 +54,41 @@ def evaluate(settings: Settings, cases: Iterable[Case], *, classifier: Classifie
         ArtifactError: A model file is missing or not the published one.
         ClassificationError: The classifier cannot answer at all.
     """
-    router = _router(settings, classifier)
-    try:
-        router.start()
-        if router.problem is not None:
-            raise router.problem
-        outcomes = tuple(_outcome(router, case) for case in cases)
-    finally:
-        router.close()
+    with open_router(settings, classifier=classifier) as router:
+        outcomes = ask(router, cases)
     return Evaluation(
         classifier=router.classifier.kind,
         revision=router.classifier.revision,
         threshold=router.rules.threshold,
+        thresholds=router.rules.thresholds,
+        temperature=router.rules.temperature,
         outcomes=outcomes,
         figures=figures_of(outcomes, routes=(preference.name for preference in router.policy.preferences)),
     )
 
 
-def _router(settings: Settings, classifier: Classifier | None) -> Router:
+@contextmanager
+def open_router(settings: Settings, *, classifier: Classifier | None = None) -> Iterator[Router]:
+    """Yield a configuration's router, warm, on and without a memory, and close it afterwards; raises as `evaluate`."""
     forgetful = replace(
         settings,
         enabled=True,
         cache=settings.cache.model_copy(update={"size": 0}),
         routing=settings.routing.model_copy(update={"on_error": OnError.DEFAULT.value}),  # a failure is an outcome here
     )
-    return build_router(forgetful, classifier=classifier)
+    router = build_router(forgetful, classifier=classifier)
+    try:
+        router.start()
+        if router.problem is not None:
+            raise router.problem
+        yield router
+    finally:
+        router.close()
+
+
+def ask(router: Router, cases: Iterable[Case]) -> tuple[Outcome, ...]:
+    """Return what a router makes of each case, one after another."""
+    return tuple(_outcome(router, case) for case in cases)
 
 
 def _outcome(router: Router, case: Case) -> Outcome:
@@ -85,6 +100,7 @@ def _outcome(router: Router, case: Case) -> Outcome:
         confidence=_confidence(decision),
         elapsed_ms=(perf_counter() - started) * 1000,
         is_failure=decision.reason is Reason.ERROR,
+        scores=decision.scores,
     )
 
 

@@ -5,9 +5,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import fsum
+from statistics import fmean
 from typing import Final
 
 import numpy as np
+
+from plano_asgi.decisions import Scores
 
 BINS: Final = 15
 _UPPER_EDGES: Final = tuple(number / BINS for number in range(1, BINS + 1))
@@ -24,6 +27,7 @@ class Outcome:
             abstained; None where nothing was classified.
         elapsed_ms: Milliseconds from the call to the decision.
         is_failure: Whether it had no answer, or none in time; the service goes by `routing.on_error` then.
+        scores: The probabilities that it decided by; None where nothing was classified.
     """
 
     expect: str | None
@@ -31,6 +35,7 @@ class Outcome:
     confidence: float | None
     elapsed_ms: float
     is_failure: bool = False
+    scores: Scores | None = None
 
     @property
     def is_right(self) -> bool:
@@ -73,6 +78,21 @@ class Confusion:
     expect: str | None
     route: str | None
     n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """Decisions of about the same confidence.
+
+    Attributes:
+        n: How many there are, at least one.
+        confidence: Their mean confidence, in [0, 1].
+        accuracy: The share of them that is right.
+    """
+
+    n: int
+    confidence: float
+    accuracy: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,17 +152,41 @@ def figures_of(outcomes: Sequence[Outcome], *, routes: Iterable[str]) -> Figures
 def calibration_error(outcomes: Iterable[Outcome]) -> float | None:
     """Return the expected calibration error in [0, 1]; None where nothing was classified.
 
-    Outcomes fall into 15 bins of equal width by their confidence, ((m - 1)/15, m/15], and 0 into the first. In each bin
-    the share that is right and the mean confidence differ by a gap; the error is the mean of the gaps' absolute values,
-    weighted by the bins' sizes (Guo et al. 2017, On Calibration of Modern Neural Networks, section 2). Confidence is
-    that in the decision: the probability of the chosen route, or of "none of these" where the router abstained.
+    In each bin of `reliability` the share that is right and the mean confidence differ by a gap; the error is the mean
+    of the gaps' absolute values, weighted by the bins' sizes (Guo et al. 2017, On Calibration of Modern Neural
+    Networks, section 2).
     """
-    bins: list[list[float]] = [[] for _ in range(BINS)]  # of how far being right and confidence are apart
+    bins = reliability(outcomes)
+    classified = sum(each.n for each in bins)
+    return fsum(each.n * abs(each.accuracy - each.confidence) for each in bins) / classified if classified else None
+
+
+def reliability(outcomes: Iterable[Outcome]) -> tuple[Bin, ...]:
+    """Return how often decisions are right at which confidence: the bins that are not empty, the least sure first.
+
+    Outcomes fall into 15 bins of equal width by their confidence, ((m - 1)/15, m/15], and 0 into the first. Confidence
+    is that in the decision: the probability of the chosen route, or of "none of these" where the router abstained.
+    """
+    bins: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
     for outcome in outcomes:
         if outcome.confidence is not None:
-            bins[bisect_left(_UPPER_EDGES, outcome.confidence)].append(outcome.is_right - outcome.confidence)
-    classified = sum(map(len, bins))
-    return fsum(abs(fsum(gaps)) for gaps in bins) / classified if classified else None
+            bins[bisect_left(_UPPER_EDGES, outcome.confidence)].append((outcome.confidence, outcome.is_right))
+    return tuple(
+        Bin(n=len(each), confidence=fsum(sure for sure, _ in each) / len(each), accuracy=fmean(ok for _, ok in each))
+        for each in bins
+        if each
+    )
+
+
+def confusion_matrix(outcomes: Iterable[Outcome], *, routes: Iterable[str]) -> dict[str | None, dict[str | None, int]]:
+    """Return how many cases that expect a route (the outer key) were decided for which (the inner one).
+
+    Each of the routes is a key of both, in their order, and last None, which stands for no route. Failures decided
+    nothing and are not counted.
+    """
+    keys = (*routes, None)
+    counted = Counter((outcome.expect, outcome.route) for outcome in outcomes if not outcome.is_failure)
+    return {expect: {route: counted[expect, route] for route in keys} for expect in keys}
 
 
 def _share_right(outcomes: Iterable[Outcome]) -> float | None:
