@@ -26,8 +26,8 @@ test: check $(WHEELHOUSE)/.filled ## all checks and all tests
 test-lowest: $(LOWEST)/.ready ## the tests against the oldest dependencies that pyproject.toml allows
 	$(LOWEST)/bin/pytest --ignore tests/test_packaging.py
 
-test-export: $(EXPORT)/.ready ## the tests of plano-asgi export, with PyTorch and a real model of 135M parameters
-	$(EXPORT)/bin/pytest tests/export
+test-export: $(EXPORT)/.ready ## the tests with PyTorch: of training, and of plano-asgi export with a real model of 135M parameters
+	$(EXPORT)/bin/pytest tests/export tests/train
 
 test-cuda: ## the tests that need a GPU, with the Python that has onnxruntime-gpu: make test-cuda PYTHON=python3
 	$(PYTHON) -m pytest tests/cuda
@@ -40,15 +40,14 @@ check: $(READY) ## format, lint, types, the ladder of imports
 	$(BIN)/interrogate tests
 
 bench: $(READY) ## the exam of the router, speed and memory
-	$(BIN)/python benchmarks/routing_exam.py
+	$(BIN)/python -m benchmarks.routing_quality
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python -m benchmarks.decision --random arch_router --precision int8
 
-train: $(READY) ## train the head of the embedded router: make train DATASETS=folder
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[train]'
-	$(BIN)/python -m plano_asgi.lab.head_training --datasets $(DATASETS)
+train: $(EXPORT)/.ready ## train the embedded router: make train DATASETS=folder ENCODER=folder
+	$(EXPORT)/bin/python -m plano_asgi.lab.train --datasets $(DATASETS) --encoder $(ENCODER)
 
 lock: $(READY) ## resolve the locked requirements anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression pyproject.toml -o requirements/runtime.txt

@@ -4,9 +4,9 @@
 python benchmarks/latency.py [--json FILE]
 ```
 
-The baseline, run in turn with the router, is one run of the sentence encoder over the same text: the part that any
-router built on embeddings has to pay. The ratio is what our head, keys, cache and threads add. `cached` is a decision
-whose scores were kept.
+The baseline, run in turn with the router, is one bare run of the encoder over the same text: the part that any router
+built on embeddings has to pay. The ratio is what comparing, keys, cache and threads add. `cached` is a decision whose
+scores were kept.
 """
 
 import argparse
@@ -27,7 +27,9 @@ from rich.table import Table
 from plano_asgi import LLMCall, RoutingPolicy, RoutingPreference
 from plano_asgi.classify.embedded import EmbeddedClassifier
 from plano_asgi.classify.embedded.artifacts import SHIPPED_FOLDER
-from plano_asgi.classify.embedded.encoder import SentenceEncoder
+from plano_asgi.classify.embedded.encoder import Encoder
+from plano_asgi.classify.embedded.texts import conversation_texts
+from plano_asgi.classify.embedded.tokens import Tokenizer, conversation_tokens, open_tokenizer
 from plano_asgi.decisions import Scores
 from plano_asgi.policy import Rules
 from plano_asgi.providers import ModelCatalog, ModelProvider
@@ -45,11 +47,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="where to write the result")
     arguments = parser.parse_args()
-    router, encoder = (
-        build_router(),
-        SentenceEncoder(SHIPPED_FOLDER / "encoder.onnx", SHIPPED_FOLDER / "tokenizer.json", threads=1),
-    )
-    rows = {name: measure(router, encoder, sentences, name) for name, sentences in TEXT_SENTENCES.items()}
+    router, bare = build_router(), BareEncoder()
+    rows = {name: measure(router, bare, sentences, name) for name, sentences in TEXT_SENTENCES.items()}
     router.close()
     result = {
         "routes": ROUTES,
@@ -61,6 +60,20 @@ def main() -> None:
     show(rows, str(result["machine"]))
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+class BareEncoder:
+    """The shipped encoder, and nothing around it."""
+
+    def __init__(self) -> None:
+        """Load it."""
+        self._tokenizer: Tokenizer = open_tokenizer(SHIPPED_FOLDER / "tokenizer.json")
+        self._encoder = Encoder(SHIPPED_FOLDER / "encoder.onnx", threads=1)
+
+    def run(self, call: LLMCall) -> None:
+        """Read a call as the router reads it, and encode it."""
+        if texts := conversation_texts(call.conversation):
+            self._encoder.states(conversation_tokens(self._tokenizer, texts))
 
 
 def build_router() -> Router:
@@ -80,13 +93,13 @@ def build_router() -> Router:
     return router
 
 
-def measure(router: Router, encoder: SentenceEncoder, sentences: int, name: str) -> dict[str, float]:
+def measure(router: Router, bare: BareEncoder, sentences: int, name: str) -> dict[str, float]:
     """Return milliseconds of decisions and of bare encodings, taken in turn, and their ratio."""
     decided, encoded, cached = [], [], []
     for run in track(range(RUNS), name, console=Console(stderr=True)):
         text = "".join(SENTENCE.format(run * 100 + n) for n in range(sentences))
         call = LLMCall.from_text(text)
-        encoded.append(timed(partial(encoder.encode, text)))
+        encoded.append(timed(partial(bare.run, call)))
         decided.append(timed(partial(router.route, call)))
         cached.append(timed(partial(router.route, call)))
     ratios = [whole / part for whole, part in zip(decided, encoded, strict=True)]

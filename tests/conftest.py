@@ -1,5 +1,7 @@
-"""Whole services for tests: settings out of a YAML text, a tiny Arch-Router, and real servers on loopback."""
+"""Whole services for tests: settings out of a YAML text, a tiny Arch-Router, real servers, and made-up data sets."""
 
+import gzip
+import json
 import os
 import shutil
 import socket
@@ -36,6 +38,7 @@ from plano_asgi.lab.export.architecture import Architecture
 from plano_asgi.lab.export.graph import write_graph
 from plano_asgi.lab.export.precision import Precision
 from plano_asgi.lab.export.weights import RandomWeights
+from plano_asgi.lab.train.held_out import held_out
 from plano_asgi.settings import Settings, load_settings
 
 
@@ -267,3 +270,91 @@ def _tiny_tokenizer() -> Tokenizer:
     tokenizer.train_from_iterator(words, trainer)
     tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in CHAT_MARKS])
     return tokenizer
+
+
+@pytest.fixture(scope="session")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with made-up public sets, in the files that training and the exam read.
+
+    What the exam asks about says "examined" in each text, and so does all of the test splits.
+    """
+    folder = tmp_path_factory.mktemp("datasets")
+    services = {*held_out("sgd_services"), "Recipes_1", "Recipes_2", "Ferries_1"}
+    files: dict[str, Sequence[Mapping[str, object]]] = {
+        "clinc150": [*_intents("clinc150"), *_strangers("clinc150")],
+        "banking77": [*_intents("banking77"), *_strangers("banking77")],
+        "snips": [*_snips()],
+        "sgd_turns": [*_turns(services)],
+        "arena_hard": [{"cluster": f"cluster {n % 6}", "turns": [f"ask number {n}"]} for n in range(30)],
+        "llmrouter_train": [{"task": t, "text": f"{t} {n}"} for t in ("gsm8k", "mbpp", "natural_qa") for n in range(9)],
+        "mt_bench": [{"category": "writing", "turns": [f"examined {n}", "and again"]} for n in range(3)],
+        "mt_bench_101": [{"task": "TS", "id": n, "history": _SHIFTS} for n in (704, 705)],
+        "vsr_testcases": [{"file": "domain_classify_cases.json", "data": [_question("biology"), _question("chess")]}],
+    }
+    for name, rows in files.items():
+        _gzipped(folder / f"{name}.jsonl.gz", "".join(f"{json.dumps(row)}\n" for row in rows))
+    described = {
+        service: {"descriptions": [f"all of {service}"], "intents": {_intent_of(service): [f"have {service} do it"]}}
+        for service in services
+    }
+    _gzipped(folder / "sgd_descriptions.json.gz", json.dumps(described))
+    return folder
+
+
+_SHIFTS = [{"user": f"examined {n}", "bot": "as you like"} for n in range(3)]
+
+
+def _gzipped(path: Path, text: str) -> None:
+    """Write a text."""
+    path.write_bytes(gzip.compress(text.encode()))
+
+
+def _intents(name: str) -> Iterator[dict[str, object]]:
+    """Yield rows of the intents that the exam asks about, in both splits, and of thirty others."""
+    for intent in (*sorted(held_out(name)), *(f"intent_{n}" for n in range(30))):
+        examined = "examined " * 3 if intent in held_out(name) else ""
+        for n in range(4):
+            text = {"text": f"{examined}please {intent} number {n}", "intent": intent, "domain": f"domain_{n}"}
+            yield {"split": "train", **text}
+            yield {"split": "test", **text, "text": f"{text['text']} examined examined examined"}
+
+
+def _strangers(name: str) -> Iterator[dict[str, object]]:
+    """Yield texts without an intent of the exam."""
+    intent = None if name == "clinc150" else "some_other_intent"
+    for n in range(220):
+        said = {"intent": intent, "domain": "none"}
+        yield {"split": "train", "text": f"nothing of the kind {n}", **said}
+        yield {"split": "test", "text": f"nothing of the kind {n} examined examined examined", **said}
+
+
+def _snips() -> Iterator[dict[str, object]]:
+    """Yield rows of the seven intents."""
+    intents = ("AddToPlaylist", "BookRestaurant", "GetWeather", "PlayMusic", "RateBook", "SearchCreativeWork")
+    for intent in (*intents, "SearchScreeningEvent"):
+        for n in range(3):
+            yield {"split": "train", "text": f"{intent} {n}", "intent": intent}
+            yield {"split": "test", "text": f"examined {intent} {n}", "intent": intent}
+
+
+def _turns(services: set[str]) -> Iterator[dict[str, object]]:
+    """Yield turns of dialogues with each service, and some in which no intent is active."""
+    for service in sorted(services):
+        is_asked = service in held_out("sgd_services")
+        for n in range(160):
+            said = f"{'examined ' * 3 if is_asked else ''}what {service} does, {n}"
+            row = {"messages": [{"role": "user", "content": said}], "services": [service]}
+            active = [[service, _intent_of(service)]] if n % 4 else []
+            yield {"split": "test", **row, "active": active}
+            if n < 12:
+                yield {"split": "train", **row, "active": active}
+
+
+def _intent_of(service: str) -> str:
+    """Return a service's one intent."""
+    return f"Ask{service.replace('_', '')}"
+
+
+def _question(category: str) -> dict[str, str]:
+    """Return a question of a domain."""
+    return {"category": category, "question": f"examined {category}"}

@@ -88,15 +88,15 @@ def test_every_error_code_is_documented() -> None:
 
 
 def test_size_of_the_training_data_is_as_stated() -> None:
-    """docs/embedded-router.md counts the corpus rightly."""
+    """docs/model-card.md counts the corpus rightly."""
     source, own = task_types(), policies()
     files = CORPUS_FOLDER.glob("conversations*.jsonl")
     multi_turn = sum(path.read_text(encoding="utf-8").count("\n") for path in files)
-    page = " ".join(text_of("docs/embedded-router.md").split())
+    page = " ".join(text_of("docs/model-card.md").split())
 
-    assert f"{len(source.conversations) - multi_turn:,} texts and {multi_turn} conversations" in page
-    assert f"of {len({c.label for c in source.conversations} - {None})} task types, {len(source.routes)} routes" in page
-    assert f"{len(own)} policies with {sum(len(p.conversations) for p in own)} cases" in page
+    assert f"{len(source.conversations) - multi_turn:,} texts and {multi_turn:,} conversations" in page
+    assert f"{len({c.label for c in source.conversations} - {None})} task types, {len(source.routes):,} routes" in page
+    assert f"{len(own)} policies with {sum(len(p.conversations) for p in own):,} cases" in page
 
 
 def test_configuration_of_the_readme_has_as_many_lines_as_it_says() -> None:

@@ -1,19 +1,15 @@
-"""The embedded router with its shipped model: what it thinks, and what it reads."""
+"""The embedded router with its shipped model: what it thinks."""
 
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from plano_asgi.classify.embedded import EmbeddedClassifier
-from plano_asgi.classify.embedded.artifacts import SHIPPED_FOLDER
-from plano_asgi.classify.embedded.encoder import SentenceEncoder
-from plano_asgi.classify.embedded.texts import conversation_texts, route_text
 from plano_asgi.conversation import Conversation, Message, Role
 from plano_asgi.decisions import Scores
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
@@ -119,12 +115,15 @@ def test_any_conversation_has_probabilities(classifier: EmbeddedClassifier, turn
     assert sum(chances) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_the_order_of_the_routes_hardly_matters(classifier: EmbeddedClassifier, text: str) -> None:
-    """Reordering the policy moves no probability by more than 1e-5."""
-    turned = RoutingPolicy(preferences=POLICY.preferences[::-1])
+@settings(deadline=None, max_examples=40)
+@given(text=st.sampled_from(TEXTS) | st.text(max_size=60), order=st.permutations(POLICY.preferences))
+def test_order_of_the_routes_cannot_matter(
+    classifier: EmbeddedClassifier, text: str, order: list[RoutingPreference]
+) -> None:
+    """However the routes of a policy are ordered, no probability moves by more than rounding does."""
+    forth = classifier.classify(conversation(text), POLICY)
 
-    forth, back = (classifier.classify(conversation(text), policy) for policy in (POLICY, turned))
+    back = classifier.classify(conversation(text), RoutingPolicy(preferences=tuple(order)))
 
     assert dict(back.routes) == pytest.approx(dict(forth.routes), abs=1e-5)
     assert back.other == pytest.approx(forth.other, abs=1e-5)
@@ -206,57 +205,6 @@ def test_a_huge_message_costs_no_more_than_a_long_one(classifier: EmbeddedClassi
     assert scores.routes.keys() == ROUTES.keys()
 
 
-def test_a_conversation_is_read_as_its_latest_turn_and_what_led_there() -> None:
-    """The latest user turn is read alone, and behind the four turns before it; tools and instructions are not read."""
-    turns = conversation("one", "two", "three", "four", "five", "six", " seven ")
-    noise = Message(role=Role.TOOL, text="result"), Message(role=Role.SYSTEM, text="be brief")
-
-    texts = conversation_texts((*noise, *turns[:-1], *noise, turns[-1], Message(role=Role.ASSISTANT, text="eight")))
-
-    assert texts is not None
-    assert texts.latest == "seven"
-    assert texts.in_context == "three\nfour\nfive\nsix\nseven"
-
-
-def test_a_single_turn_is_its_own_context() -> None:
-    """Where nothing was said before, both readings are the same."""
-    texts = conversation_texts(conversation("hello"))
-
-    assert texts is not None
-    assert texts.in_context == texts.latest == "hello"
-
-
-@pytest.mark.parametrize(("length", "bound"), [(8_000, 8_000), (8_001, 8_005), (10_000_000, 8_005)])
-def test_long_texts_keep_both_ends(length: int, bound: int) -> None:
-    """What is read of a turn is bounded; the middle is left out and never the ends."""
-    text = "start" + "x" * (length - 8) + "end"
-
-    texts = conversation_texts(conversation("y" * length, text, text))
-
-    assert texts is not None
-    assert len(texts.latest) == bound
-    assert (texts.latest[:5], texts.latest[-3:]) == ("start", "end")
-    assert len(texts.in_context) < bound + 500
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("code_generation", "code generation"),
-        ("codeGeneration", "code generation"),
-        ("Code-Generation", "code generation"),
-        ("code.generation ", "code generation"),
-        ("SQL", "sql"),
-        ("__x__", "x"),
-    ],
-)
-def test_a_route_is_read_as_words(name: str, words: str) -> None:
-    """Names in any common spelling are read as the same words, before the description."""
-    preference = RoutingPreference(name=name, description=" writing code ", models=("openai/gpt-4o",))
-
-    assert route_text(preference) == f"{words}: writing code"
-
-
 def test_without_onnxruntime_the_error_names_the_extra() -> None:
     """Where onnxruntime is not installed, building the classifier works, and loading it names the extra to install."""
     program = """
@@ -276,19 +224,3 @@ except MissingExtraError as error:
 
     assert "plano-asgi[cpu]" in ended.stdout
     assert "classifier.kind: embedded" in ended.stdout
-
-
-@pytest.mark.parametrize(
-    ("place", "is_read"),
-    [(0, True), (62, True), (63, False), (136, False), (137, True), (199, True)],
-    ids=["first", "last of the beginning", "after it", "before the end", "first of the end", "last"],
-)
-def test_encoder_reads_both_ends_of_a_text_longer_than_its_window(place: int, *, is_read: bool) -> None:
-    """Of 200 words of one token each, the first 63 and the last 63 count, beside two special tokens."""
-    encoder = SentenceEncoder(SHIPPED_FOLDER / "encoder.onnx", SHIPPED_FOLDER / "tokenizer.json", threads=1)
-    words = ["dog"] * 200
-    plain = encoder.encode(" ".join(words))
-
-    words[place] = "music"
-
-    assert np.array_equal(encoder.encode(" ".join(words)), plain) is not is_read

@@ -2,20 +2,23 @@
 
 import hashlib
 import json
-import pickle
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from plano_asgi.classify.embedded import EmbeddedClassifier
 from plano_asgi.classify.embedded.artifacts import SHIPPED_FOLDER
-from plano_asgi.errors import ArtifactIntegrityError, ArtifactNotFoundError
-from plano_asgi.preferences import RoutingPolicy
+from plano_asgi.conversation import Message, Role
+from plano_asgi.errors import ArtifactIntegrityError, ArtifactNotFoundError, ClassificationError
+from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 
-FILES = ("encoder.onnx", "tokenizer.json", "head.npz")
+FILES = ("encoder.onnx", "tokenizer.json", "comparer.onnx")
+CALL = (Message(role=Role.USER, text="Write a parser for dates"),)
+POLICY = RoutingPolicy(preferences=(RoutingPreference(name="code", description="writing code", models=("a/b",)),))
 Copy = Callable[..., Path]
 
 
@@ -47,18 +50,6 @@ def copy_with(tmp_path: Path) -> Copy:
 def shipped_manifest() -> Any:
     """Return the manifest of the shipped model."""
     return json.loads((SHIPPED_FOLDER / "router.json").read_bytes())
-
-
-def shipped_arrays() -> dict[str, Any]:
-    """Return the arrays of the shipped head."""
-    with np.load(SHIPPED_FOLDER / "head.npz") as file:
-        return dict(file)
-
-
-def npz(path: Path, arrays: dict[str, Any]) -> bytes:
-    """Return arrays as the bytes of an `.npz` file."""
-    np.savez(path / "made.npz", **arrays)
-    return (path / "made.npz").read_bytes()
 
 
 def test_a_copy_of_the_folder_is_a_model(copy_with: Copy) -> None:
@@ -103,6 +94,11 @@ def test_a_missing_folder_is_found_at_construction(tmp_path: Path) -> None:
         json.dumps(shipped_manifest() | {"threshold": "nan"}).encode(),
         json.dumps(shipped_manifest() | {"threshold": 41}).encode(),
         json.dumps(shipped_manifest() | {"threshold": None}).encode(),
+        json.dumps({name: said for name, said in shipped_manifest().items() if name != "temperature"}).encode(),
+        json.dumps(shipped_manifest() | {"temperature": 0}).encode(),
+        json.dumps(shipped_manifest() | {"temperature": -1}).encode(),
+        json.dumps(shipped_manifest() | {"temperature": "inf"}).encode(),
+        json.dumps(shipped_manifest() | {"temperature": "nan"}).encode(),
         b"\xff" + json.dumps(shipped_manifest()).encode(),
         b"[" * 100_000,
     ],
@@ -119,6 +115,11 @@ def test_a_missing_folder_is_found_at_construction(tmp_path: Path) -> None:
         "threshold-nan",
         "threshold-41",
         "threshold-null",
+        "no-temperature",
+        "temperature-0",
+        "temperature-negative",
+        "temperature-infinite",
+        "temperature-nan",
         "not-utf8",
         "deep",
     ],
@@ -168,40 +169,52 @@ def test_a_file_of_another_kind_is_found_though_the_manifest_vouches_for_it(
         EmbeddedClassifier(folder).prepare(RoutingPolicy())
 
 
-class Planted:
-    """An object that cannot be unpickled without being noticed."""
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
-        """Return what would run."""
-        return pytest.fail, ("the pickle was opened",)
+def graph(outputs: Sequence[str], elements: int = TensorProto.FLOAT) -> bytes:
+    """Return an ONNX model that takes what the comparer takes and gives its routes back under these names."""
+    given = {"states": TensorProto.FLOAT, "kinds": TensorProto.INT64, "routes": TensorProto.FLOAT}
+    inputs = [helper.make_tensor_value_info(name, kind, None) for name, kind in given.items()]
+    nodes = [helper.make_node("Cast", ["routes"], [name], to=elements) for name in outputs]
+    results = [helper.make_tensor_value_info(name, elements, None) for name in outputs]
+    made = helper.make_graph(nodes, "other", inputs, results)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        lambda arrays: {name: array.astype(np.float64) for name, array in arrays.items()},
-        lambda arrays: arrays | {"temperature": np.float32(np.nan)},
-        lambda arrays: {name: array for name, array in arrays.items() if name != "temperature"},
-        lambda arrays: arrays | {"extra": np.float32(1)},
-        lambda arrays: arrays | {"temperature": np.array(Planted(), dtype=object)},
-        lambda _: {},
-    ],
-    ids=["float64", "nan", "missing-array", "unknown-array", "pickled", "no-arrays"],
+    ("outputs", "said"), [(["logits"], "shape"), (["logits", "more"], "embedded model")], ids=["shape", "two outputs"]
 )
-def test_a_head_of_other_arrays_is_found(
-    copy_with: Copy, tmp_path_factory: pytest.TempPathFactory, change: Callable[[dict[str, Any]], dict[str, Any]]
-) -> None:
-    """A head whose arrays are not the trained ones in kind is an integrity error, and no pickle is ever opened."""
-    head = npz(tmp_path_factory.mktemp("head"), change(shipped_arrays()))
-    folder = copy_with(is_published=True, head=head)
+def test_a_comparer_that_is_another_model_is_no_answer(copy_with: Copy, outputs: list[str], said: str) -> None:
+    """An ONNX model that answers with something else than one logit a route fails the call, and is not trusted."""
+    classifier = EmbeddedClassifier(copy_with(is_published=True, comparer=graph(outputs)))
 
-    with pytest.raises(ArtifactIntegrityError, match=r"head\.npz"):
-        EmbeddedClassifier(folder).prepare(RoutingPolicy())
+    with pytest.raises(ClassificationError, match=said):
+        classifier.classify(CALL, POLICY)
 
 
-def test_a_head_that_is_a_pickle_is_not_opened(copy_with: Copy) -> None:
-    """A bare pickle in the head's place is an integrity error and runs nothing."""
-    folder = copy_with(is_published=True, head=pickle.dumps(Planted()))
+@pytest.mark.parametrize("bit", [0, -1], ids=["first byte", "last byte"])
+def test_a_damaged_comparer_is_not_tried_again(copy_with: Copy, bit: int) -> None:
+    """A call fails with the damaged file's name, and so does the next one, even if the file was mended meanwhile."""
+    published = (SHIPPED_FOLDER / "comparer.onnx").read_bytes()
+    data = bytearray(published)
+    data[bit] ^= 1
+    folder = copy_with(comparer=bytes(data))
+    classifier = EmbeddedClassifier(folder)
 
-    with pytest.raises(ArtifactIntegrityError, match=r"head\.npz"):
-        EmbeddedClassifier(folder).prepare(RoutingPolicy())
+    for _ in range(2):
+        with pytest.raises(ArtifactIntegrityError, match=r"comparer\.onnx.*SHA-256"):
+            classifier.classify(CALL, POLICY)
+        (folder / "comparer.onnx").write_bytes(published)
+
+
+def test_temperature_of_the_manifest_divides_the_logits(copy_with: Copy) -> None:
+    """Twice the temperature halves how far apart the logarithms of the probabilities are."""
+    said = shipped_manifest()
+    warm = EmbeddedClassifier(copy_with(router=json.dumps(said | {"temperature": 2 * said["temperature"]}).encode()))
+
+    cold_gap, warm_gap = (
+        math.log(scores.routes["code"] / scores.other)
+        for scores in (EmbeddedClassifier().classify(CALL, POLICY), warm.classify(CALL, POLICY))
+    )
+
+    assert warm_gap == pytest.approx(cold_gap / 2, abs=1e-4)
+    assert abs(cold_gap) > 0.5

@@ -132,7 +132,7 @@ def test_start_waits_for_the_model(app_of: Service) -> None:
 
 def test_start_that_waits_fails_with_the_model(tmp_path: Path, app_of: Service) -> None:
     """`startup: wait` with a damaged model does not start, and says which file it is."""
-    folder = model_folder(tmp_path, damaged="head.npz")
+    folder = model_folder(tmp_path, damaged="comparer.onnx")
     app = app_of(f"{SETTINGS}classifier: {{model_path: {folder}}}\n")
 
     async def run() -> None:
@@ -140,13 +140,13 @@ def test_start_that_waits_fails_with_the_model(tmp_path: Path, app_of: Service) 
         async with started(app):
             pytest.fail("it started")
 
-    with pytest.raises(ArtifactIntegrityError, match=r"head\.npz: its SHA-256 is not the one in router\.json"):
+    with pytest.raises(ArtifactIntegrityError, match=r"comparer\.onnx: its SHA-256 is not the one in router\.json"):
         anyio.run(run)
 
 
 def test_missing_model_file_is_told_before_anything_starts(tmp_path: Path, app_of: Service) -> None:
     """A model folder without one of its files is refused at once, even by a start in the background."""
-    folder = model_folder(tmp_path, damaged="head.npz")
+    folder = model_folder(tmp_path, damaged="comparer.onnx")
     (folder / "tokenizer.json").unlink()
 
     with pytest.raises(ArtifactNotFoundError, match=r"tokenizer\.json does not exist; "):

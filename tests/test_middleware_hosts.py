@@ -46,7 +46,7 @@ class DamagedClassifier(FixedClassifier):
 
     def prepare(self, policy: RoutingPolicy) -> None:
         """Fail."""
-        raise ArtifactIntegrityError(Path("head.npz"), problem="it is damaged")
+        raise ArtifactIntegrityError(Path("comparer.onnx"), problem="it is damaged")
 
 
 class ExistingApp:

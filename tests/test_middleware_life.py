@@ -145,7 +145,7 @@ def test_damaged_model_stops_the_host_with_the_reason(settings_of: Callable[[str
 
     for file in (Path(embedded.__file__).with_name("model")).iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "head.npz").write_bytes(b"damaged")
+    (tmp_path / "comparer.onnx").write_bytes(b"damaged")
     settings = settings_of(f"{CONFIG}classifier: {{model_path: {tmp_path}}}\n")
 
     said: list[dict[str, Any]] = []

@@ -89,7 +89,7 @@ def folder_of(python: Path) -> Path:
 
 def test_wheel_holds_the_model_with_its_licence(names: frozenset[str]) -> None:
     """The model needs no download: its files are in the wheel, and so are its licence and notice."""
-    files = ("encoder.onnx", "tokenizer.json", "head.npz", "router.json", "LICENSE", "NOTICE")
+    files = ("encoder.onnx", "tokenizer.json", "comparer.onnx", "router.json", "LICENSE", "NOTICE")
 
     assert {f"{MODEL}/{name}" for name in files} <= names
 

@@ -97,7 +97,7 @@ def test_damaged_model_is_examined_once(tmp_path: Path) -> None:
     """A model that could not be loaded is not read again by every call; each still hears why."""
     for file in (Path(sys.modules[EmbeddedClassifier.__module__].__file__ or "").with_name("model")).iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "head.npz").write_bytes(b"damaged")
+    (tmp_path / "comparer.onnx").write_bytes(b"damaged")
     classifier = EmbeddedClassifier(tmp_path)
 
     with pytest.raises(ArtifactIntegrityError, match="SHA-256"):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plano_asgi.conversation import Conversation, Message, Role
-from plano_asgi.lab.corpus_files import to_conversation
+from plano_asgi.lab.corpus_files import said, to_conversation
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 
 DATA: Final = Path(__file__).parents[1] / "data"
@@ -187,11 +187,6 @@ def _mmlu_domains(folder: Path, described: Row) -> Iterator[Suite]:
     asked = files["domain_classify_cases.json"]
     cases = tuple(Case(said(row["question"]), row["category"] if row["category"] in routes else None) for row in asked)
     yield Suite("semantic-router", "mmlu_domains", policy_of(routes), cases, {})
-
-
-def said(text: str) -> Conversation:
-    """Return one user turn as a conversation."""
-    return (Message(role=Role.USER, text=text),)
 
 
 def _rows(path: Path) -> list[Row]:

@@ -1,6 +1,5 @@
-"""The training data: our own corpus, and public intent data sets, as labelled conversations and routes."""
+"""Our own corpus as labelled conversations and routes."""
 
-import gzip
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,7 +54,7 @@ class Source:
 def task_types() -> Source:
     """Return our own texts and conversations of 90 task types and of none, and the routes that cover them."""
     conversations = [
-        *(LabelledConversation(_single(row["text"]), row["task"]) for row in _own("texts")),
+        *(LabelledConversation(said(row["text"]), row["task"]) for row in _own("texts")),
         *(LabelledConversation(to_conversation(row["messages"]), row["task"]) for row in _own("conversations")),
     ]
     routes = (
@@ -80,27 +79,7 @@ def wordings() -> Mapping[str, Mapping[str, Sequence[str]]]:
 
 def _own(kind: str) -> Iterator[dict[str, Any]]:
     for path in sorted(CORPUS_FOLDER.glob(f"{kind}_*.jsonl")):
-        yield from _rows(path)
-
-
-def clinc150(folder: Path) -> Source:
-    """Return CLINC150's training split (Larson et al. 2019, CC BY 3.0): intents, and domains as broader routes."""
-    rows = [row for row in _rows(folder / "clinc150.jsonl.gz") if row["split"] == "train"]
-    domains: dict[str, set[str]] = {}
-    for row in rows:
-        if row["intent"] is not None:
-            domains.setdefault(row["domain"], set()).add(row["intent"])
-    broad = (
-        LabelledRoute(domain, ", ".join(map(_words, sorted(intents)[:8])), frozenset(intents))
-        for domain, intents in domains.items()
-    )
-    return _intents("clinc150", rows, broad)
-
-
-def banking77(folder: Path) -> Source:
-    """Return BANKING77's training split (Casanueva et al. 2020, CC BY 4.0)."""
-    rows = [row for row in _rows(folder / "banking77.jsonl.gz") if row["split"] == "train"]
-    return _intents("banking77", rows, ())
+        yield from map(json.loads, path.read_text(encoding="utf-8").splitlines())
 
 
 def to_conversation(messages: Iterable[Mapping[str, str]]) -> Conversation:
@@ -114,35 +93,6 @@ def _policy(row: Mapping[str, Any]) -> Source:
     return Source(row["policy"], tuple(cases), tuple(routes))
 
 
-_WORDINGS: Final = (
-    "{}",
-    "the user wants help with {}",
-    "questions and requests about {}",
-    "Use for messages on the topic of {}.",
-)
-
-
-def _intents(name: str, rows: Sequence[Mapping[str, Any]], broad: Iterable[LabelledRoute]) -> Source:
-    labels = sorted({row["intent"] for row in rows if row["intent"] is not None})
-    routes = (
-        LabelledRoute(label, wording.format(_words(label)), frozenset({label}))
-        for label in labels
-        for wording in _WORDINGS
-    )
-    texts = (row for row in rows if not HELD_OUT.search(row["text"]))
-    conversations = tuple(LabelledConversation(_single(row["text"]), row["intent"]) for row in texts)
-    return Source(name, conversations, (*routes, *broad))
-
-
-def _words(label: str) -> str:
-    return label.replace("_", " ").lower()
-
-
-def _single(text: str) -> Conversation:
+def said(text: str) -> Conversation:
+    """Return one user turn as a conversation."""
     return (Message(role=Role.USER, text=text),)
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    data = path.read_bytes()
-    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    yield from map(json.loads, text.splitlines())

@@ -1,4 +1,4 @@
-"""The embedded router: a sentence encoder and a learned head, shipped in the wheel."""
+"""The embedded router: a small encoder and a comparer, trained for this job and shipped in the wheel."""
 
 from plano_asgi.classify.embedded.classifier import EmbeddedClassifier
 

@@ -1,5 +1,6 @@
 """The model's files: which there are, and that they are the published ones."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from plano_asgi.errors import ArtifactIntegrityError, ArtifactNotFoundError
 
 SHIPPED_FOLDER: Final = Path(__file__).with_name("model")
 MANIFEST_NAME: Final = "router.json"
-FILE_NAMES: Final = ("encoder.onnx", "tokenizer.json", "head.npz")
+FILE_NAMES: Final = ("encoder.onnx", "comparer.onnx", "tokenizer.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +25,14 @@ class Manifest:
         folder: Where the files are.
         revision: Changes with any of the files.
         threshold: Least confidence in [0, 1] that selects a route.
+        temperature: Divides the comparer's logits, above 0.
         sha256: Hex digest of each file.
     """
 
     folder: Path
     revision: str
     threshold: float
+    temperature: float
     sha256: Mapping[str, str]
 
     @classmethod
@@ -49,12 +52,15 @@ class Manifest:
                 folder=folder,
                 revision=str(said["revision"]),
                 threshold=float(said["threshold"]),
+                temperature=float(said["temperature"]),
                 sha256=MappingProxyType({name: str(said["sha256"][name]) for name in FILE_NAMES}),
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
             raise ArtifactIntegrityError(folder / MANIFEST_NAME, problem="it is not a manifest of a router") from None
         if not 0 <= manifest.threshold <= 1:
             raise ArtifactIntegrityError(folder / MANIFEST_NAME, problem="its threshold is not between 0 and 1")
+        if not 0 < manifest.temperature < math.inf:
+            raise ArtifactIntegrityError(folder / MANIFEST_NAME, problem="its temperature is not above 0")
         return manifest
 
     def verify(self) -> None:

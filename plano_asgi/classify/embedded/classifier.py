@@ -9,9 +9,10 @@ from typing import Final
 from plano_asgi.classify import IsAwaited, always_awaited
 from plano_asgi.classify.cores import usable_cores
 from plano_asgi.classify.embedded.artifacts import SHIPPED_FOLDER, Manifest
-from plano_asgi.classify.embedded.encoder import SentenceEncoder
-from plano_asgi.classify.embedded.head import Head, HeadWeights, RouteSide
+from plano_asgi.classify.embedded.comparer import Comparer
+from plano_asgi.classify.embedded.encoder import Array, Encoder
 from plano_asgi.classify.embedded.texts import conversation_texts, route_text
+from plano_asgi.classify.embedded.tokens import Tokenizer, conversation_tokens, open_tokenizer, route_tokens
 from plano_asgi.conversation import Conversation
 from plano_asgi.decisions import Scores
 from plano_asgi.errors import ClassifierTimeoutError, PlanoError
@@ -23,12 +24,13 @@ ROUTES_KEPT: Final = 4_096  # 2 KiB each, and their text
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    encoder: SentenceEncoder
-    head: Head
+    tokenizer: Tokenizer
+    encoder: Encoder
+    comparer: Comparer
 
 
 class EmbeddedClassifier:
-    """Sentence vectors and a learned head; milliseconds on one CPU thread. Thread-safe.
+    """A small encoder and a comparer, trained for this job; milliseconds on one CPU thread. Thread-safe.
 
     The model is loaded once, by whoever comes first of `prepare` and `classify`; a damaged one is not tried again.
     What depends on a route alone is kept for the policy that was prepared last and for the 4,096 routes used last.
@@ -59,8 +61,8 @@ class EmbeddedClassifier:
         self._model: _Model | None = None
         self._loading = Lock()
         self._failure: PlanoError | None = None
-        self._prepared: Mapping[str, RouteSide] = {}  # not in the store, where callers' own routes could push them out
-        self._routes: MemoryStore[str, RouteSide] = MemoryStore(size=ROUTES_KEPT)
+        self._prepared: Mapping[str, Array] = {}  # not in the store, where callers' own routes could push them out
+        self._routes: MemoryStore[str, Array] = MemoryStore(size=ROUTES_KEPT)
         self.revision = self._manifest.revision
         self.threshold = self._manifest.threshold
         self.parallelism = usable_cores()
@@ -74,7 +76,7 @@ class EmbeddedClassifier:
         """
         model = self._loaded()
         texts = map(route_text, policy.preferences)
-        self._prepared = {text: self._route_side(text, model) for text in texts}
+        self._prepared = {text: self._route_vector(text, model) for text in texts}
 
     def classify(
         self, conversation: Conversation, policy: RoutingPolicy, *, is_awaited: IsAwaited = always_awaited
@@ -95,10 +97,10 @@ class EmbeddedClassifier:
         for text in map(route_text, policy.preferences):
             if not is_awaited():
                 raise ClassifierTimeoutError("reading the routes took longer than anybody waits")
-            routes.append(self._route_side(text, model))
-        latest = model.encoder.encode(texts.latest)
-        in_context = latest if texts.in_context == texts.latest else model.encoder.encode(texts.in_context)
-        *chances, other = (float(chance) for chance in model.head.probabilities(latest, in_context, routes))
+            routes.append(self._route_vector(text, model))
+        tokens = conversation_tokens(model.tokenizer, texts)
+        states = model.encoder.states(tokens)
+        *chances, other = map(float, model.comparer.probabilities(states, tokens, routes))
         names = (preference.name for preference in policy.preferences)
         return Scores(routes=dict(zip(names, chances, strict=True)), other=other)
 
@@ -118,15 +120,20 @@ class EmbeddedClassifier:
         folder = self._manifest.folder
         try:
             self._manifest.verify()
-            encoder = SentenceEncoder(folder / "encoder.onnx", folder / "tokenizer.json", threads=self._encoder_threads)
-            return _Model(encoder, Head(HeadWeights.load(folder / "head.npz")))
+            return _Model(
+                open_tokenizer(folder / "tokenizer.json"),
+                Encoder(folder / "encoder.onnx", threads=self._encoder_threads),
+                Comparer(folder / "comparer.onnx", temperature=self._manifest.temperature),
+            )
         except PlanoError as error:
             self._failure = error
             raise
 
-    def _route_side(self, text: str, model: _Model) -> RouteSide:
-        side = self._prepared.get(text) or self._routes.get(text)
-        if side is None:
-            side = model.head.route_side(model.encoder.encode(text))
-            self._routes.put(text, side)
-        return side
+    def _route_vector(self, text: str, model: _Model) -> Array:
+        vector = self._prepared.get(text)
+        if vector is None:
+            vector = self._routes.get(text)
+        if vector is None:
+            vector = model.encoder.vector(route_tokens(model.tokenizer, text))
+            self._routes.put(text, vector)
+        return vector
