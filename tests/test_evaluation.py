@@ -88,6 +88,19 @@ MIXED = (
 )
 
 
+def test_lines_without_an_answer_are_cases_where_a_teacher_gives_it() -> None:
+    """A line without `expect` is a fault, but where labels may be lacking: then it is a case without one."""
+    unlabelled = json.dumps({"messages": [{"role": "user", "content": "Write code"}]}).encode()
+
+    with pytest.raises(CasesError, match="expect is missing"):
+        read(unlabelled)
+    cases = read_cases(
+        [unlabelled, line_of(expect=None)], origin="cases.jsonl", policies=POLICIES, may_lack_labels=True
+    )
+
+    assert [(case.expect, case.is_labelled) for case in cases] == [(None, False), (None, True)]
+
+
 def test_shares_are_those_counted_by_hand() -> None:
     """Of eleven cases five are right: two of four, one of two, and two of five that have no route."""
     figures = figures_of(MIXED, routes=("code", "prose"))

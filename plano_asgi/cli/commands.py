@@ -3,7 +3,7 @@
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -191,6 +191,30 @@ def export(  # noqa: PLR0913 - each is an option of its own
         accepts_licence=accept_license,
     )
     run_export(order, is_quiet=quiet)
+
+
+@app.command()
+def train(  # noqa: PLR0913 - each is an option of its own
+    cases: Annotated[
+        typer.FileBinaryRead,
+        typer.Argument(metavar="CASES", help='JSON lines: {"messages": [...], "expect": "route" or null}; - is stdin.'),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the new router.")],
+    config: ConfigOption = None,
+    *,
+    teacher: Annotated[
+        Literal["arch_router", "remote"] | None,
+        typer.Option(help="The classifier that labels lines without expect; its settings are the configuration's."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+) -> None:
+    """Fine-tune the embedded router on labelled traffic; exit 1 if it got no better."""
+    from plano_asgi.cli.training import Order, run_training  # noqa: PLC0415 - brings the router along
+
+    order = Order(out=out, teacher=teacher, seed=seed, is_quiet=quiet)
+    if not run_training(_load(config), cases, order, name=getattr(cases, "name", "<stdin>")):
+        raise typer.Exit(1)
 
 
 @app.command()

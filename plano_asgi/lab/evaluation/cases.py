@@ -18,13 +18,17 @@ class Case:
     Attributes:
         call: The call, as the service would read it from a Chat Completions body.
         expect: The right route's name; None where no route should match.
+        is_labelled: Whether `expect` was given; where it was not, it says nothing.
     """
 
     call: LLMCall
     expect: str | None
+    is_labelled: bool = True
 
 
-def read_cases(lines: Iterable[bytes], *, origin: str, policies: Mapping[str, RoutingPolicy]) -> tuple[Case, ...]:
+def read_cases(
+    lines: Iterable[bytes], *, origin: str, policies: Mapping[str, RoutingPolicy], may_lack_labels: bool = False
+) -> tuple[Case, ...]:
     """Return the cases that the lines hold, at least one; blank lines are passed over.
 
     A line is `{"messages": [...], "expect": "route" | null}`. Its messages are those of the Chat Completions API. Other
@@ -34,6 +38,7 @@ def read_cases(lines: Iterable[bytes], *, origin: str, policies: Mapping[str, Ro
         lines: The lines, each JSON in UTF-8.
         origin: What the lines are called in faults, such as the file's name.
         policies: The policies that the cases are for, under what they are called in faults.
+        may_lack_labels: Whether a line without `expect` is a case all the same.
 
     Raises:
         CasesError: There is no case, or something is wrong with some; every fault names its line and quotes nothing.
@@ -44,7 +49,7 @@ def read_cases(lines: Iterable[bytes], *, origin: str, policies: Mapping[str, Ro
         if not line.strip():
             continue
         try:
-            case = _case(line)
+            case = _case(line, may_lack_label=may_lack_labels)
         except WireFormatError as error:
             faults.append(Fault(origin=f"{origin}:{number}", where="", what=error.message))
             continue
@@ -59,12 +64,14 @@ def read_cases(lines: Iterable[bytes], *, origin: str, policies: Mapping[str, Ro
     return tuple(cases)
 
 
-def _case(line: bytes) -> Case:
+def _case(line: bytes, *, may_lack_label: bool) -> Case:
     fields = read_document(line).value
     call = FORMATS[ApiFormat.CHAT_COMPLETIONS].read({"messages": fields.get("messages")})
     if not INLINE_KEYS.isdisjoint(fields):
         what = "a case brings no policy of its own; write its routes into the configuration"
         raise WireFormatError(what, code="invalid_value")
+    if "expect" not in fields and may_lack_label:
+        return Case(call=call, expect=None, is_labelled=False)
     if "expect" not in fields:
         what = "expect is missing; name the right route, or write null where none should match"
         raise WireFormatError(what, code="missing_required_parameter")
