@@ -58,6 +58,23 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One call to one model provider, where we make it ourselves.
+
+    Attributes:
+        model: The qualified model that was asked.
+        outcome: `answered`, or a word for what went wrong, e.g. `rate_limited`.
+        status: HTTP status of the provider's answer; None where there was none.
+        duration_ms: Milliseconds until the answer began or the attempt failed.
+    """
+
+    model: str
+    outcome: str
+    status: int | None = None
+    duration_ms: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingDecision:
     """Where one call goes.
 
@@ -71,6 +88,8 @@ class RoutingDecision:
         confidence: Probability in [0, 1] of `route`, or of the best one that missed; None when nothing was classified.
         scores: What the classifier thinks; None when nothing was classified.
         latency_ms: Milliseconds from call to decision.
+        served_by: The model that really answered, where we call the provider ourselves; None where none did.
+        attempts: Every model that was asked, in order, where we call the provider ourselves.
     """
 
     route: str | None
@@ -82,6 +101,8 @@ class RoutingDecision:
     confidence: float | None = None
     scores: Scores | None = None
     latency_ms: float = field(default=0.0, compare=False)
+    served_by: str | None = None
+    attempts: tuple[Attempt, ...] = ()
 
     @property
     def stage(self) -> str | None:

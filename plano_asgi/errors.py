@@ -12,11 +12,15 @@ PlanoError
 │   │   ├── AmbiguousBodyError          ... and two readers could understand it differently
 │   │   └── InlinePolicyError           ... and it is its inline policy that is wrong
 │   ├── PolicyRefusedError              an inline policy that this service does not allow
-│   └── RoutingUnavailableError         `routing.on_error: reject`, and no decision could be had
+│   ├── NotTranslatableError (ValueError)   the call holds what the provider's API has no place for
+│   ├── UnusableAnswerError             what a provider sent is not an answer of its API
+│   ├── RoutingUnavailableError         `routing.on_error: reject`, and no decision could be had
+│   └── ForwardingError                 no model provider has answered, or none can
 ├── CasesError (ValueError)             at a desk: every fault of an evaluation's cases, at once
 ├── ExportError (ValueError)            at a desk: a model cannot be exported, or its export is not as good as it
 ├── NetworkError (OSError)              another server could not be asked, or its answer is of no use
-│   └── NetworkTimeoutError             ... within the time it was given
+│   ├── NetworkTimeoutError             ... within the time it was given
+│   └── NoConnectionError               ... since there is no connection to it
 └── ClassificationError (RuntimeError)  the classifier has no answer; never reaches a caller as such
     ├── ClassifierTimeoutError
     ├── ClassifierSaturatedError
@@ -119,9 +123,11 @@ class CallError(PlanoError):
         code: Stable machine-readable code, e.g. `invalid_json`.
         param: The field at fault, e.g. `messages[0].role`, or None.
         is_retryable: Whether the same call may succeed later.
+        retry_after_s: Seconds after which it may, where it may at all.
     """
 
     is_retryable = False
+    retry_after_s: float = 1.0
 
     def __init__(self, message: str, *, status: int, code: str, param: str | None = None) -> None:
         """Describe the fault without quoting what the caller sent."""
@@ -156,6 +162,24 @@ class PolicyRefusedError(CallError):
         super().__init__(message, status=403, code=code, param=param)
 
 
+class NotTranslatableError(CallError, ValueError):
+    """A call holds what the API of the provider that should serve it has no place for; another provider's may."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        """Name the field at fault; always 422."""
+        super().__init__(message, status=422, code="not_translatable", param=param)
+
+
+class UnusableAnswerError(CallError):
+    """What a provider sent is not an answer that its API allows."""
+
+    is_retryable = True
+
+    def __init__(self, message: str) -> None:
+        """Describe the fault without quoting what the provider sent; always 502."""
+        super().__init__(message, status=502, code="unusable_answer")
+
+
 class RoutingUnavailableError(CallError):
     """No decision could be had and `routing.on_error` is `reject`."""
 
@@ -166,12 +190,26 @@ class RoutingUnavailableError(CallError):
         super().__init__(message, status=503, code="router_unavailable")
 
 
+class ForwardingError(CallError):
+    """No model provider has answered a call, or none can; `is_retryable` where trying again may help."""
+
+    def __init__(self, message: str, *, status: int, code: str, retry_after_s: float | None = None) -> None:
+        """Describe the failure; `retry_after_s` is None where trying again is of no use."""
+        super().__init__(message, status=status, code=code)
+        self.is_retryable = retry_after_s is not None
+        self.retry_after_s = retry_after_s or 0.0
+
+
 class NetworkError(PlanoError, OSError):
     """Another server could not be asked, or its answer is of no use; names neither a URL's path nor what was sent."""
 
 
 class NetworkTimeoutError(NetworkError):
     """Another server did not answer within the time it was given."""
+
+
+class NoConnectionError(NetworkError):
+    """There is no connection to another server, so that nothing was sent."""
 
 
 class ClassificationError(PlanoError, RuntimeError):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final
@@ -12,6 +13,15 @@ from plano_asgi.secret import Secret
 
 MAX_MODEL_CHARS: Final = 256
 _QUALIFIED_MODEL = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9@][\w.:@+-]*)+", re.ASCII)
+
+
+class ProviderFormat(StrEnum):
+    """The API whose shape a provider is called in: one that callers use too, or one that only providers serve."""
+
+    CHAT_COMPLETIONS = ApiFormat.CHAT_COMPLETIONS.value
+    MESSAGES = ApiFormat.MESSAGES.value
+    RESPONSES = ApiFormat.RESPONSES.value
+    BEDROCK_CONVERSE = "bedrock_converse"
 
 
 def model_fault(model: str) -> str | None:
@@ -36,11 +46,15 @@ class Convention:
         base_url: Its URL as the official SDK takes it: Anthropic's where Messages is all it speaks, else OpenAI's.
         key_variables: Environment variables that its key is usually kept in, the likeliest first.
         speaks: The APIs it serves natively.
+        key_header: The header that carries its key as it is; None for a bearer token.
+        deployments_version: The `api-version` where the model is part of the path, as at Azure; else None.
     """
 
     base_url: str | None = None
     key_variables: tuple[str, ...] = ()
     speaks: frozenset[ApiFormat] = frozenset({ApiFormat.CHAT_COMPLETIONS})
+    key_header: str | None = None
+    deployments_version: str | None = None
 
     @property
     def api_format(self) -> ApiFormat:
@@ -63,8 +77,11 @@ _CONVENTIONS: Final[Mapping[str, Convention]] = MappingProxyType(
             base_url="https://api.anthropic.com",
             key_variables=("ANTHROPIC_API_KEY",),
             speaks=frozenset({ApiFormat.MESSAGES}),
+            key_header="x-api-key",
         ),
-        "azure_openai": Convention(key_variables=("AZURE_OPENAI_API_KEY",)),
+        "azure_openai": Convention(
+            key_variables=("AZURE_OPENAI_API_KEY",), key_header="api-key", deployments_version="2024-10-21"
+        ),
         "deepseek": Convention(base_url="https://api.deepseek.com", key_variables=("DEEPSEEK_API_KEY",)),
         "gemini": _GEMINI,
         "google": _GEMINI,
@@ -94,6 +111,32 @@ def convention_of(model: str, *, interface: str | None = None) -> Convention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a model can do; None where nobody knows, so that the provider is asked.
+
+    Attributes:
+        vision: Whether it reads images.
+        tools: Whether it calls tools.
+        audio: Whether it reads or gives audio.
+        window: How many tokens it reads.
+    """
+
+    vision: bool | None = None
+    tools: bool | None = None
+    audio: bool | None = None
+    window: int | None = None
+
+    def or_else(self, known: "Capabilities") -> "Capabilities":
+        """Return these capabilities, and the known ones where these say nothing."""
+        return Capabilities(
+            vision=known.vision if self.vision is None else self.vision,
+            tools=known.tools if self.tools is None else self.tools,
+            audio=known.audio if self.audio is None else self.audio,
+            window=known.window if self.window is None else self.window,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelProvider:
     """Where one model is served.
 
@@ -108,6 +151,7 @@ class ModelProvider:
         http_host: The `Host` header to send, where it is not the URL's.
         headers: Further headers to send with every call.
         is_auth_passed_through: Whether the client's own credential is sent on instead of `access_key`.
+        capabilities: What the configuration says that the model can do.
     """
 
     model: str
@@ -119,11 +163,17 @@ class ModelProvider:
     http_host: str | None = None
     headers: tuple[tuple[str, Secret], ...] = field(default=(), repr=False)
     is_auth_passed_through: bool = False
+    capabilities: Capabilities = Capabilities()
 
     @property
     def model_name(self) -> str:
         """The provider's own name of the model, as its SDK takes it."""
         return bare_model(self.model)
+
+    @property
+    def convention(self) -> Convention:
+        """What is known of it by its name or its interface."""
+        return convention_of(self.model, interface=self.interface)
 
     @property
     def api_formats(self) -> frozenset[ApiFormat]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.wire import chat_completions, messages, responses
-from plano_asgi.wire.error_bodies import error_body, error_status
+from plano_asgi.wire.error_bodies import error_body, error_event, error_status
 from plano_asgi.wire.fields import Fields
 from plano_asgi.wire.inline_policy import INLINE_KEYS
 from plano_asgi.wire.json_document import JsonDocument, read_document, splice
@@ -20,6 +20,7 @@ __all__ = [
     "JsonDocument",
     "WireFormat",
     "error_body",
+    "error_event",
     "error_status",
     "read_call",
     "read_document",

@@ -8,6 +8,7 @@ import orjson
 
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError
+from plano_asgi.wire.sse import write_event
 
 _OPENAI_TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _ANTHROPIC_TYPES: Final = {
@@ -43,6 +44,28 @@ def error_body(error: CallError, api_format: ApiFormat, *, request_id: str) -> b
     if api_format is ApiFormat.MESSAGES:
         return orjson.dumps(_anthropic(error, request_id))
     return orjson.dumps(_openai(error))
+
+
+def error_event(error: CallError, api_format: ApiFormat, *, request_id: str, sequence_number: int = 0) -> bytes:
+    """Return the error as the event by which a stream of this API says that it has failed.
+
+    Args:
+        error: What went wrong.
+        api_format: The API of the stream.
+        request_id: As in `error_body`.
+        sequence_number: The number that Responses gives the event.
+    """
+    if api_format is ApiFormat.RESPONSES:
+        event = {
+            "type": "error",
+            "code": error.code,
+            "message": error.message,
+            "param": error.param,
+            "sequence_number": sequence_number,
+        }
+        return write_event(orjson.dumps(event), name="error")
+    body = error_body(error, api_format, request_id=request_id)
+    return write_event(body, name="error" if api_format is ApiFormat.MESSAGES else "")
 
 
 def _openai(error: CallError) -> object:
