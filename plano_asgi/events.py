@@ -12,6 +12,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 CACHE_FAILED: Final = "plano.cache_failed"
+CALL_FORWARDED: Final = "plano.call_forwarded"
 CALL_ROUTED: Final = "plano.call_routed"
 CALL_PASSED_ON: Final = "plano.call_passed_on"
 CALL_REFUSED: Final = "plano.call_refused"

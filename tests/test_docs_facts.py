@@ -79,7 +79,7 @@ def test_documented_default_is_the_default(name: str, written: str, settings_of:
 
 def test_every_error_code_is_documented() -> None:
     """The codes in the pages that list errors are the ones that the code uses; an unknown path needs no row."""
-    pages = "".join(map(text_of, ("docs/decision-endpoints.md", "docs/translation.md")))
+    pages = "".join(map(text_of, ("docs/decision-endpoints.md", "docs/gateway.md", "docs/translation.md")))
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "plano_asgi").rglob("*.py"))
     table = re.findall(r"^\| \d{3}[^|]*\|([^|]+)\|", pages, re.MULTILINE)
     documented = set(re.findall(r"`(\w+)`", "".join(table)))

@@ -23,7 +23,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import plano_asgi
 from plano_asgi import PlanoMiddleware
 from plano_asgi.assembly import build_router
-from plano_asgi.errors import ConfigurationError
 from plano_asgi.settings import Settings
 from plano_asgi.testing import FixedClassifier
 
@@ -298,12 +297,6 @@ def test_decision_endpoints_are_served_or_left_to_the_app(send: Wrapped) -> None
 
     assert send(path, content).json()["route"] == "deep thought"
     assert "body" in send(path, content, more="endpoints: false\n").json()
-
-
-def test_forward_mode_is_refused(settings_of: Callable[[str], Settings]) -> None:
-    """A mode that this version does not have is a fault, not a surprise."""
-    with pytest.raises(ConfigurationError, match="forward"):
-        PlanoMiddleware(Starlette(), settings=settings_of(CONFIG + "mode: forward\n"))
 
 
 def test_provider_comes_with_its_key_as_a_secret(settings_of: Callable[[str], Settings], ask: Wrapped) -> None:

@@ -1,6 +1,7 @@
 """`PlanoMiddleware`: an existing app's LLM calls, rewritten in place."""
 
 import random
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -9,14 +10,12 @@ from typing import Final
 import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from plano_asgi.assembly import build_router
+from plano_asgi.assembly import build_forwarder, build_router
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.decisions import RoutingDecision
 from plano_asgi.errors import (
     AmbiguousBodyError,
     CallError,
-    ConfigurationError,
-    Fault,
     InlinePolicyError,
     PlanoError,
     PolicyRefusedError,
@@ -43,7 +42,8 @@ class PlanoMiddleware:
     """Routes the LLM calls that pass through it and leaves everything else as it is; pure ASGI.
 
     Immutable after construction: what belongs to one call lives in locals. In `rewrite` mode the app reads the decided
-    model in the body; in `observe` mode it reads what the client sent. Calls that cannot be read go on unchanged.
+    model in the body; in `observe` mode it reads what the client sent. Calls that cannot be read go on unchanged. In
+    `forward` mode the app sees no call: they are served by the model provider that was chosen.
     """
 
     def __init__(
@@ -69,11 +69,14 @@ class PlanoMiddleware:
         self._settings = settings or load_settings(Path(config) if config is not None else None)
         if not self._settings.enabled:  # nothing is built: it may have been switched off since something cannot be
             return
-        if self._settings.mode == "forward":
-            what = "forward is not part of this version; use rewrite or observe"
-            raise ConfigurationError([Fault(where="mode", what=what)])
         self._router = router or build_router(self._settings)
         self._endpoints = decision_endpoints(self._settings, self._router)
+        self._forwarder = build_forwarder(self._settings) if self._settings.mode == "forward" else None
+        self._forwarding: Mapping[ApiFormat, ASGIApp] = {}
+        if self._forwarder:
+            from plano_asgi.http.forwarding import forwarding_endpoints  # noqa: PLC0415 - brings an HTTP client along
+
+            self._forwarding = forwarding_endpoints(self._settings, self._router, self._forwarder)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope."""
@@ -87,7 +90,9 @@ class PlanoMiddleware:
         if endpoint := self._endpoints.get(path):
             await endpoint(scope, receive, send)
         elif scope["method"] == "POST" and (api_format := self._format_of(path)) and not _is_rewritten(scope):
-            if passed_on := await self._take_in(api_format, scope, receive, send):
+            if self._forwarding:
+                await self._forwarding[api_format](scope, receive, send)
+            elif passed_on := await self._take_in(api_format, scope, receive, send):
                 await self._app(*passed_on)
         else:
             await self._app(scope, receive, send)
@@ -185,6 +190,8 @@ class PlanoMiddleware:
                 failure = await self._start()
             elif message["type"] in {"lifespan.shutdown.complete", "lifespan.shutdown.failed"}:
                 self._router.close()
+                if self._forwarder:
+                    await self._forwarder.aclose()
             if not failure:
                 await send(message)
 
@@ -214,9 +221,12 @@ class PlanoMiddleware:
 
 
 def _is_rewritten(scope: Scope) -> bool:
-    """Return whether the middleware in front of this one has decided the call; deciding again could undo it."""
+    """Return whether the middleware in front of this one has decided the call; deciding again could undo it.
+
+    One that was forwarded and comes again is being tried again.
+    """
     state = PlanoState.in_scope(scope)
-    return state is not None and not state.is_observed
+    return state is not None and not state.is_observed and not state.decision.attempts
 
 
 def _path_in_app(scope: Scope) -> str:

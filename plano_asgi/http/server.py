@@ -1,8 +1,8 @@
-"""The app behind `plano-asgi serve`: decision endpoints and health."""
+"""The app behind `plano-asgi serve`: decision endpoints, health and, in `mode: forward`, the calls themselves."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from plano_asgi.assembly import build_forwarder
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError
 from plano_asgi.events import CLASSIFIER_FAILED, get_logger
@@ -21,6 +22,7 @@ from plano_asgi.intake import Headers, error_answer
 from plano_asgi.intake.routing_requests import ENDPOINTS
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
+from plano_asgi.wire import FORMATS
 
 HEALTH_PATH: Final = "/healthz"
 READINESS_PATH: Final = "/readyz"
@@ -28,14 +30,23 @@ READINESS_PATH: Final = "/readyz"
 
 def create_app(settings: Settings, router: Router) -> Starlette:
     """Return the app; its lifespan starts the router before the first call, or beside it (`startup: background`)."""
-    decision_routes = [_ExactRoute(path, endpoint) for path, endpoint in decision_endpoints(settings, router).items()]
+    endpoints: dict[str, Callable[..., Any]] = dict(decision_endpoints(settings, router))
+    forwarder = build_forwarder(settings) if settings.mode == "forward" else None
+    if forwarder:
+        from plano_asgi.http.forwarding import forwarding_endpoints  # noqa: PLC0415 - brings an HTTP client along
+
+        served = forwarding_endpoints(settings, router, forwarder)
+        endpoints |= {FORMATS[api_format].path: endpoint for api_format, endpoint in served.items()}
+    call_routes = [_ExactRoute(path, endpoint) for path, endpoint in endpoints.items()]
     app = Starlette(
-        routes=[*decision_routes, Route(HEALTH_PATH, _health), Route(READINESS_PATH, _readiness)],
+        routes=[*call_routes, Route(HEALTH_PATH, _health), Route(READINESS_PATH, _readiness)],
         lifespan=_lifespan,
         exception_handlers={HTTPException: _http_error},
     )
     app.router.redirect_slashes = False
     app.state.router = router
+    app.state.forwarder = forwarder
+    app.state.paths = tuple(endpoints)
     app.state.starts_in_background = settings.startup == "background"
     app.state.problem = None
     return app
@@ -67,6 +78,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
             tasks.cancel_scope.cancel()
     finally:
         router.close()
+        if app.state.forwarder:
+            await app.state.forwarder.aclose()
 
 
 async def _start_in_background(app: Starlette) -> None:
@@ -97,7 +110,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if allowed:
         fault = CallError(f"this path takes {allowed} only", status=405, code="method_not_allowed")
     else:
-        message = f"nothing is served here; POST a call to one of {', '.join(ENDPOINTS)}"
+        message = f"nothing is served here; POST a call to one of {', '.join(request.app.state.paths or ENDPOINTS)}"
         fault = CallError(message, status=404, code="not_found")
     request_id = Headers.from_raw(request.headers.raw).request_id()
     answer = error_answer(fault, api_format=_nearest_format(request.url.path), request_id=request_id)
@@ -106,4 +119,6 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 def _nearest_format(path: str) -> ApiFormat:
     """Return the API of the endpoint that a path is below, so that its client reads the error; else the commonest."""
-    return next((f for endpoint, f in ENDPOINTS.items() if path.startswith(endpoint)), ApiFormat.CHAT_COMPLETIONS)
+    of_calls = {wire.path: api_format for api_format, wire in FORMATS.items()}
+    known = (ENDPOINTS | of_calls).items()
+    return next((f for endpoint, f in known if path.startswith(endpoint)), ApiFormat.CHAT_COMPLETIONS)

@@ -1,6 +1,7 @@
 """Answers of the decision endpoints, as status, headers and bytes."""
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 import orjson
@@ -13,7 +14,6 @@ from plano_asgi.preferences import NO_ROUTE_NAME
 from plano_asgi.wire import error_body, error_status
 
 NO_MODEL: Final = "none"
-RETRY_AFTER_S: Final = 1
 _REQUEST_ID_HEADERS: Final = {ApiFormat.MESSAGES: "request-id"}
 _CLOSE: Final = ("connection", "close")  # the rest of the body is not worth reading
 _EXTRA_HEADERS: Final = {405: ("allow", "POST"), 408: _CLOSE, 413: _CLOSE}
@@ -63,7 +63,7 @@ def _stages(decision: RoutingDecision) -> dict[str, str]:
 
 def error_answer(error: CallError, *, api_format: ApiFormat, request_id: str) -> Answer:
     """Return an error in the shape of the caller's API, with what the SDKs need to know about trying again."""
-    again = ("retry-after", str(RETRY_AFTER_S)) if error.is_retryable else ("x-should-retry", "false")
+    again = ("retry-after", str(ceil(error.retry_after_s))) if error.is_retryable else ("x-should-retry", "false")
     extra = _EXTRA_HEADERS.get(error.status)
     if error.code == UNSUPPORTED_ENCODING:  # and no other 415 (RFC 7694, section 3)
         extra = ("accept-encoding", accepted_encodings())

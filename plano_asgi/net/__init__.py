@@ -1,5 +1,6 @@
-"""The network, as a client: one pooled HTTP client with a bound on everything. Home of httpx."""
+"""The network, as a client: pooled HTTP clients with a bound on everything. Home of httpx."""
 
 from plano_asgi.net.http_client import HttpAnswer, HttpClient
+from plano_asgi.net.streaming_client import HttpRequest, StreamedAnswer, StreamingClient
 
-__all__ = ["HttpAnswer", "HttpClient"]
+__all__ = ["HttpAnswer", "HttpClient", "HttpRequest", "StreamedAnswer", "StreamingClient"]

@@ -1,19 +1,27 @@
 """From scores and preferences to a decision. Pure: no clock, network or model."""
 
 from plano_asgi.policy.calibration import Calibration
+from plano_asgi.policy.capabilities import Needs, needs_of
 from plano_asgi.policy.deciding import Rules, Unmatched, best_route, decide, undecided
 from plano_asgi.policy.formats import fit_format
 from plano_asgi.policy.inline import check_inline
+from plano_asgi.policy.known_models import capabilities_of
+from plano_asgi.policy.pools import fit_capabilities, pool_of
 from plano_asgi.policy.tempering import tempered
 
 __all__ = [
     "Calibration",
+    "Needs",
     "Rules",
     "Unmatched",
     "best_route",
+    "capabilities_of",
     "check_inline",
     "decide",
+    "fit_capabilities",
     "fit_format",
+    "needs_of",
+    "pool_of",
     "tempered",
     "undecided",
 ]

@@ -14,6 +14,7 @@ from plano_asgi.settings.draft import Draft
 from plano_asgi.settings.environment_source import CONFIG_FILE_VARIABLE, read_environment
 from plano_asgi.settings.explain import explain
 from plano_asgi.settings.files import read_file
+from plano_asgi.settings.forwarding import check_forwarding
 from plano_asgi.settings.plano_keys import adopt_plano_keys
 from plano_asgi.settings.result import Settings, settings_from
 from plano_asgi.settings.schema import PlanoSettings
@@ -95,6 +96,7 @@ def _validated(draft: Draft, environ: Mapping[str, str]) -> PlanoSettings | None
     except ValidationError as error:
         explain(error, draft)
     check_coherence(draft)
+    check_forwarding(draft, environ)
     return settings
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
-from plano_asgi.providers import ModelCatalog, ModelProvider, convention_of
+from plano_asgi.providers import Capabilities, ModelCatalog, ModelProvider, convention_of
 from plano_asgi.settings.credentials import conventional_key
+from plano_asgi.settings.forwarding_schema import FailoverSettings, ForwardSettings, TranslationSettings
 from plano_asgi.settings.schema import (
     AdminSettings,
     CacheSettings,
@@ -33,6 +34,9 @@ class Settings:
         routing: What is done with its answer.
         cache: How many decisions are remembered, and for how long.
         limits: How much of a request is read.
+        forward: How providers are called, where we call them ourselves.
+        failover: What happens then when one fails.
+        translation: What happens then where one speaks another API.
         admin: Who may see the decision log, reload, playground and metrics.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
@@ -51,6 +55,9 @@ class Settings:
     routing: RoutingSettings
     cache: CacheSettings
     limits: LimitsSettings
+    forward: ForwardSettings
+    failover: FailoverSettings
+    translation: TranslationSettings
     admin: AdminSettings
     paths: tuple[str, ...]
     response_headers: bool
@@ -74,6 +81,9 @@ def settings_from(
         routing=written.routing,
         cache=written.cache,
         limits=written.limits,
+        forward=written.forward,
+        failover=written.failover,
+        translation=written.translation,
         admin=written.admin,
         paths=written.paths,
         response_headers=written.response_headers,
@@ -124,6 +134,7 @@ def _provider(written: Provider, environ: Mapping[str, str]) -> ModelProvider:
         http_host=written.http_host,
         headers=tuple(written.headers.items()),
         is_auth_passed_through=written.passthrough_auth,
+        capabilities=Capabilities(**written.capabilities.model_dump()),
     )
 
 

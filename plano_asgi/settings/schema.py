@@ -29,6 +29,12 @@ from plano_asgi.settings.fields import (
     Text,
     fault,
 )
+from plano_asgi.settings.forwarding_schema import (
+    CapabilitySettings,
+    FailoverSettings,
+    ForwardSettings,
+    TranslationSettings,
+)
 from plano_asgi.settings.section import Section
 
 ENV_PREFIX: Final = "PLANO_"
@@ -180,6 +186,7 @@ class Provider(Section):
     provider_interface: Text | None = None
     http_host: Text | None = None
     headers: Mapping[HeaderName, SecretText] = {}
+    capabilities: CapabilitySettings = CapabilitySettings()
     routing_preferences: tuple[NestedPreference, ...] = ()
 
 
@@ -208,6 +215,9 @@ class PlanoSettings(Section, BaseSettings):
         routing: See there.
         cache: See there.
         limits: See there.
+        forward: See there.
+        failover: See there.
+        translation: See there.
         admin: See there.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
@@ -228,6 +238,9 @@ class PlanoSettings(Section, BaseSettings):
     routing: RoutingSettings = RoutingSettings()
     cache: CacheSettings = CacheSettings()
     limits: LimitsSettings = LimitsSettings()
+    forward: ForwardSettings = ForwardSettings()
+    failover: FailoverSettings = FailoverSettings()
+    translation: TranslationSettings = TranslationSettings()
     admin: AdminSettings = AdminSettings()
     paths: Annotated[tuple[PathEnd, ...], Field(min_length=1)] = DEFAULT_PATHS
     response_headers: Flag = True

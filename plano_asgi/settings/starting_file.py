@@ -78,6 +78,26 @@ model_providers:
 #   body_bytes: 10485760     # 10 MiB
 #   body_timeout_s: 30
 
+# forward:                   # of mode: forward
+#   connect_s: 5
+#   first_byte_s: 60         # until a stream begins
+#   answer_s: 300            # until an answer that is not streamed is complete
+#   stall_s: 60              # between two pieces of a stream
+#   total_s: 600             # all attempts and the whole answer
+#   max_connections: 1000    # to one server, in one process
+#   http2: false
+
+# failover:                  # of mode: forward
+#   attempts: 3              # of one call, over all its models
+#   to_default: false        # true: the default model is asked last
+#   backoff_s: 0.5
+#   backoff_max_s: 8
+#   breaker_failures: 5      # of a model's latest 10 answers
+#   breaker_open_s: 10
+
+# translation:
+#   strict: false            # true: pass over models that cannot be told all of a call
+
 # admin:
 #   token:                   # decision log, reload, playground and metrics beyond loopback need one
 """

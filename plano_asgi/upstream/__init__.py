@@ -1,0 +1,19 @@
+"""Calling model providers ourselves: one call to one of them, and failover over several."""
+
+from plano_asgi.upstream.answers import ForwardedAnswer
+from plano_asgi.upstream.asking import Deadlines, OutboundCall
+from plano_asgi.upstream.breaker import BreakerRules, Breakers
+from plano_asgi.upstream.course import Candidate, FailoverRules
+from plano_asgi.upstream.forwarder import Forwarder, server_of
+
+__all__ = [
+    "BreakerRules",
+    "Breakers",
+    "Candidate",
+    "Deadlines",
+    "FailoverRules",
+    "ForwardedAnswer",
+    "Forwarder",
+    "OutboundCall",
+    "server_of",
+]

@@ -1,0 +1,262 @@
+"""One attempt: one provider is asked once, and what it says is judged before anybody is told."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic
+from typing import Final
+
+import anyio
+import anyio.to_thread
+import orjson
+
+from plano_asgi.conversation import ApiFormat
+from plano_asgi.errors import (
+    CallError,
+    NetworkError,
+    NetworkTimeoutError,
+    NoConnectionError,
+    NotTranslatableError,
+    UnusableAnswerError,
+    WireFormatError,
+)
+from plano_asgi.net import HttpRequest, StreamedAnswer, StreamingClient
+from plano_asgi.providers import ModelProvider
+from plano_asgi.upstream.answers import ForwardedAnswer, OnePiece, StreamPieces, told_headers
+from plano_asgi.upstream.exchanges import Exchange, exchange_with
+from plano_asgi.upstream.failures import Failure, FailureKind, failure_in_stream, failure_of
+from plano_asgi.upstream.requests import RawHeaders, upstream_request
+from plano_asgi.wire.usage import Usage
+
+MOST_ANSWER_BYTES: Final = 67_108_864
+MOST_ERROR_BYTES: Final = 65_536
+LARGE_ANSWER_BYTES: Final = 1_048_576  # reading more than that takes too long for an event loop
+LARGE_CALL_BYTES: Final = 65_536  # so does translating
+_SUCCESSES: Final = range(200, 300)
+_ESSENTIAL: Final = {
+    ApiFormat.CHAT_COMPLETIONS: "choices",
+    ApiFormat.MESSAGES: "content",
+    ApiFormat.RESPONSES: "output",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """How long a provider may take, in seconds.
+
+    Attributes:
+        first_byte_s: Until a stream begins.
+        answer_s: Until an answer that is not streamed is complete.
+        stall_s: Between two pieces of a stream.
+        total_s: For the whole call, all attempts and the whole answer included.
+    """
+
+    first_byte_s: float = 60.0
+    answer_s: float = 300.0
+    stall_s: float = 60.0
+    total_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundCall:
+    """A call that a provider is to serve; neither its body nor its headers are in its `repr`.
+
+    Attributes:
+        api_format: The caller's API.
+        body: The call as the caller sent it.
+        is_stream: Whether the caller asks for a stream.
+        client_headers: What the caller sent.
+        request_id: What the call is known by.
+        is_strict: Whether a model is passed over that cannot be told all of the call.
+    """
+
+    api_format: ApiFormat
+    body: bytes = field(repr=False)
+    is_stream: bool
+    client_headers: RawHeaders = field(repr=False)
+    request_id: str
+    is_strict: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What an attempt came to.
+
+    Attributes:
+        failure: Why the answer is no good; None where it is.
+        answer: The answer that may be given to the caller; also that of a call which is at fault itself.
+        status: HTTP status of the provider's answer; None where there was none.
+        error: Why the provider was not even asked: the call cannot be said in its API.
+    """
+
+    failure: Failure | None = None
+    answer: ForwardedAnswer | None = None
+    status: int | None = None
+    error: CallError | None = None
+
+
+async def ask(  # noqa: PLR0913 - whom, what, and how long
+    client: StreamingClient,
+    provider: ModelProvider,
+    call: OutboundCall,
+    *,
+    deadlines: Deadlines,
+    until: float,
+    on_failure: Callable[[], None],
+) -> Outcome:
+    """Return what a provider says to a call; an answer's pieces are the caller's to close.
+
+    Args:
+        client: What asks.
+        provider: Whom to ask.
+        call: The call.
+        deadlines: How long it may take.
+        until: When all of it is to be over, by `time.monotonic`.
+        on_failure: Told where a stream breaks off after it has begun.
+
+    Raises:
+        ForwardingError: The call cannot even be sent: no key of the caller's where that is needed, or no URL.
+    """
+    first_s = deadlines.first_byte_s if call.is_stream else deadlines.answer_s
+    try:
+        exchange = await _exchange_with(provider, call)
+        request = upstream_request(
+            provider, exchange.api_format, body=exchange.body, client_headers=call.client_headers
+        )
+        attempt = _Attempt(provider, call, exchange, stall_s=deadlines.stall_s, until=until, on_failure=on_failure)
+        with anyio.fail_after(max(0.0, min(first_s, until - monotonic()))):
+            return await attempt.make(client, request)
+    except TimeoutError:
+        kind = FailureKind.TIMEOUT
+    except NetworkTimeoutError:
+        kind = FailureKind.SATURATED
+    except NoConnectionError:
+        kind = FailureKind.NO_CONNECTION
+    except NetworkError:
+        kind = FailureKind.BROKEN_OFF
+    except (NotTranslatableError, WireFormatError) as error:
+        return Outcome(failure=Failure(kind=FailureKind.REJECTED), error=error)
+    return Outcome(failure=Failure(kind=kind))
+
+
+async def _exchange_with(provider: ModelProvider, call: OutboundCall) -> Exchange:
+    begin = partial(
+        exchange_with, provider, call.api_format, call.body, request_id=call.request_id, is_strict=call.is_strict
+    )
+    return begin() if len(call.body) < LARGE_CALL_BYTES else await anyio.to_thread.run_sync(begin)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    provider: ModelProvider
+    call: OutboundCall
+    exchange: Exchange
+    stall_s: float = field(kw_only=True)
+    until: float = field(kw_only=True)
+    on_failure: Callable[[], None] = field(kw_only=True)
+
+    async def make(self, client: StreamingClient, request: HttpRequest) -> Outcome:
+        answer = await client.open(request)
+        is_kept = False
+        try:
+            outcome = await self._judged(answer)
+            is_kept = bool(outcome.answer and isinstance(outcome.answer.pieces, StreamPieces))
+        except UnusableAnswerError:
+            outcome = Outcome(failure=Failure(kind=FailureKind.UNUSABLE), status=answer.status)
+        finally:
+            if not is_kept:
+                await answer.aclose()
+        return outcome
+
+    async def _judged(self, answer: StreamedAnswer) -> Outcome:
+        if answer.status not in _SUCCESSES:
+            return await self._refused(answer)
+        content_type = answer.headers.get("content-type", "").lower()
+        if self.call.is_stream:
+            _require("text/event-stream" in content_type, "is no stream")
+            return await self._streamed(answer)
+        _require("json" in content_type, "is no JSON")
+        return await self._whole(answer)
+
+    async def _refused(self, answer: StreamedAnswer) -> Outcome:
+        body = await _read_all(answer, most_bytes=MOST_ERROR_BYTES)
+        is_callers_key = self.provider.is_auth_passed_through
+        failure = failure_of(answer.status, answer.headers, body, is_callers_key=is_callers_key)
+        if not failure.is_of_the_call or self._gives_key_away(body):
+            return Outcome(failure=failure, status=answer.status)
+        status, body = self.exchange.error(answer.status, body)
+        given = self._given(answer, status=status, body=body, usage=Usage())
+        return Outcome(failure=failure, answer=given, status=answer.status)
+
+    async def _whole(self, answer: StreamedAnswer) -> Outcome:
+        body = await _read_all(answer, most_bytes=MOST_ANSWER_BYTES)
+        _require(len(body) <= MOST_ANSWER_BYTES, f"has more than {MOST_ANSWER_BYTES} bytes")
+        judge = partial(self._judged_whole, answer, body)
+        return judge() if len(body) < LARGE_ANSWER_BYTES else await anyio.to_thread.run_sync(judge)
+
+    def _judged_whole(self, answer: StreamedAnswer, body: bytes) -> Outcome:
+        told = _told_by(body)
+        if error := told.get("error"):
+            return Outcome(failure=failure_in_stream(error), status=answer.status)
+        _require(isinstance(told.get(_ESSENTIAL[self.exchange.api_format]), list), "lacks what its API promises")
+        usage = Usage().with_news(told.get("usage"))
+        given, losses = self.exchange.answer(body)
+        losses = (*self.exchange.losses, *losses)
+        return Outcome(
+            answer=self._given(answer, status=answer.status, body=given, usage=usage, losses=losses),
+            status=answer.status,
+        )
+
+    async def _streamed(self, answer: StreamedAnswer) -> Outcome:
+        pieces = StreamPieces(
+            answer,
+            provider_format=self.exchange.api_format,
+            words=self.exchange.stream(),
+            stall_s=self.stall_s,
+            until=self.until,
+            on_failure=self.on_failure,
+        )
+        failure = await pieces.begin()
+        if failure and not failure.is_of_the_call:
+            return Outcome(failure=failure, status=answer.status)
+        given = ForwardedAnswer(
+            model=self.provider.model,
+            status=answer.status,
+            headers=told_headers(answer.headers),
+            pieces=pieces,
+            losses=self.exchange.losses,
+        )
+        return Outcome(failure=failure, answer=given, status=answer.status)
+
+    def _given(
+        self, answer: StreamedAnswer, *, status: int, body: bytes, usage: Usage, losses: tuple[str, ...] = ()
+    ) -> ForwardedAnswer:
+        headers = (*told_headers(answer.headers), ("content-length", str(len(body))))
+        pieces = OnePiece(body, usage)
+        return ForwardedAnswer(model=self.provider.model, status=status, headers=headers, pieces=pieces, losses=losses)
+
+    def _gives_key_away(self, body: bytes) -> bool:
+        key = self.provider.access_key
+        return key is not None and key.reveal().encode() in body
+
+
+async def _read_all(answer: StreamedAnswer, *, most_bytes: int) -> bytes:
+    """Return the whole body, or a little more than `most_bytes` of it."""
+    body = bytearray()
+    while len(body) <= most_bytes and (piece := await answer.read()):
+        body += piece
+    return bytes(body)
+
+
+def _told_by(body: bytes) -> Mapping[str, object]:
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        told = None
+    _require(isinstance(told, dict), "is no JSON object")
+    return told  # type: ignore[no-any-return]  # just made sure of
+
+
+def _require(is_so: bool, otherwise: str) -> None:  # noqa: FBT001 - a condition, as of an assertion
+    if not is_so:
+        raise UnusableAnswerError(f"the provider's answer {otherwise}")

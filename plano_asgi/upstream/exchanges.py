@@ -1,0 +1,118 @@
+"""A call in the words of the provider that is asked, and its answers in those of the caller."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from plano_asgi.conversation import ApiFormat
+from plano_asgi.errors import CallError, NotTranslatableError
+from plano_asgi.providers import ModelProvider, ProviderFormat
+from plano_asgi.translate import (
+    StreamTranslation,
+    TranslationContext,
+    translate_answer,
+    translate_error,
+    translate_request,
+)
+from plano_asgi.wire import error_event
+
+
+class StreamWords(Protocol):
+    """Turns a provider's stream, event by event, into the caller's."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what whole events of the provider's are to the caller."""
+
+    def end(self) -> bytes:
+        """Return what is left to say at the end of a stream that is complete."""
+
+    def cut_off(self, error: CallError, *, sequence_number: int) -> bytes:
+        """Return the event by which the caller's API says that a stream has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One call to one provider, and what its answers are to the caller; where both speak one API, bytes pass as such.
+
+    Attributes:
+        body: What the provider is sent.
+        losses: What of the call it is not told, since its API has no place for it.
+        context: What its answers are translated back with.
+    """
+
+    body: bytes = field(repr=False)
+    losses: tuple[str, ...]
+    context: TranslationContext
+
+    @property
+    def api_format(self) -> ApiFormat:
+        """The API in which the provider is asked."""
+        return ApiFormat(self.context.target.value)
+
+    def answer(self, body: bytes) -> tuple[bytes, tuple[str, ...]]:
+        """Return a whole answer as the caller reads it, and what of it is lost.
+
+        Raises:
+            UnusableAnswerError: It is not what the provider's API allows.
+        """
+        translated = translate_answer(body, self.context)
+        return translated.body, tuple(map(str, translated.losses))
+
+    def error(self, status: int, body: bytes) -> tuple[int, bytes]:
+        """Return status and body of an error as the caller reads it."""
+        return translate_error(status, body, self.context)
+
+    def stream(self) -> StreamWords:
+        """Return what turns a stream into the caller's."""
+        if self.context.is_native:
+            return _AsItCame(self.api_format, self.context.call_id)
+        return _Translated(StreamTranslation(self.context))
+
+
+def exchange_with(
+    provider: ModelProvider, api_format: ApiFormat, body: bytes, *, request_id: str, is_strict: bool
+) -> Exchange:
+    """Return a call's exchange with a provider: in the caller's own API where the provider speaks it, else in its own.
+
+    Raises:
+        CallError: The call cannot be said in the provider's API, or not without loss where `is_strict`.
+    """
+    spoken = api_format if api_format in provider.api_formats else provider.api_format
+    now = int(datetime.now(UTC).timestamp())
+    translated = translate_request(
+        body, api_format, ProviderFormat(spoken.value), model=provider.model_name, now=now, call_id=request_id
+    )
+    losses = tuple(map(str, translated.losses))
+    if losses and is_strict:
+        raise NotTranslatableError(f"the model's API has no place for all of this call ({losses[0]}); leave that out")
+    return Exchange(translated.body, losses, translated.context)
+
+
+class _AsItCame:
+    def __init__(self, api_format: ApiFormat, request_id: str) -> None:
+        self._format = api_format
+        self._request_id = request_id
+
+    def feed(self, chunk: bytes) -> bytes:
+        return chunk
+
+    def end(self) -> bytes:
+        return b""
+
+    def cut_off(self, error: CallError, *, sequence_number: int) -> bytes:
+        return error_event(error, self._format, request_id=self._request_id, sequence_number=sequence_number)
+
+
+class _Translated:
+    def __init__(self, translation: StreamTranslation) -> None:
+        self._translation = translation
+
+    def feed(self, chunk: bytes) -> bytes:
+        return self._translation.feed(chunk)
+
+    def end(self) -> bytes:
+        return self._translation.end()
+
+    def cut_off(self, error: CallError, *, sequence_number: int) -> bytes:
+        del error, sequence_number  # it tells by itself that the stream ended too early, and counts by itself
+        return self._translation.end()

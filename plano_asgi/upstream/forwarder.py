@@ -1,0 +1,178 @@
+"""`Forwarder`: a call goes to its candidates, one after the other, until one answers."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from time import monotonic
+from typing import Final
+from urllib.parse import urlsplit
+
+import anyio
+
+from plano_asgi.decisions import Attempt
+from plano_asgi.errors import CallError, ForwardingError
+from plano_asgi.net import StreamingClient
+from plano_asgi.providers import ModelProvider
+from plano_asgi.upstream.answers import ForwardedAnswer
+from plano_asgi.upstream.asking import Deadlines, OutboundCall, Outcome, ask
+from plano_asgi.upstream.breaker import Breakers
+from plano_asgi.upstream.course import Candidate, Course, FailoverRules
+from plano_asgi.upstream.failures import Failure, FailureKind
+
+ANSWERED: Final = "answered"
+
+
+class Forwarder:
+    """Serves calls by asking model providers.
+
+    Bounded by the connections of its clients, one client for each server, and by `deadlines`. To be used from any
+    event loop; connections are each loop's own.
+    """
+
+    def __init__(
+        self,
+        clients: Mapping[str, StreamingClient],
+        *,
+        deadlines: Deadlines,
+        rules: FailoverRules,
+        breakers: Breakers,
+        names_models: bool = True,
+    ) -> None:
+        """Put the parts together; nothing is connected yet.
+
+        Args:
+            clients: What asks, by the server that is asked, as `server_of` names it.
+            deadlines: How long an answer may take.
+            rules: How often a call is tried again.
+            breakers: What is known of models' health.
+            names_models: Whether an error may name the models that were asked.
+        """
+        self._clients = clients
+        self._deadlines = deadlines
+        self._rules = rules
+        self._breakers = breakers
+        self._names_models = names_models
+
+    async def forward(
+        self, call: OutboundCall, candidates: Sequence[Candidate], *, trail: list[Attempt]
+    ) -> ForwardedAnswer:
+        """Return the first good answer, begun; or that of a provider that finds the call itself at fault.
+
+        Args:
+            call: The call.
+            candidates: Who may serve it, in order.
+            trail: Gets every attempt as it is over, also where nothing is returned.
+
+        Raises:
+            ForwardingError: Nobody has answered.
+            CallError: Nobody could be asked, since the call cannot be said in any of the providers' APIs.
+        """
+        until = monotonic() + self._deadlines.total_s
+        course = Course(candidates, rules=self._rules, breakers=self._breakers)
+        failures: list[Failure] = []
+        unsaid: list[CallError] = []
+        while (step := course.next()) and monotonic() + step.wait_s < until:
+            await anyio.sleep(step.wait_s)
+            candidate = step.candidate
+            outcome = await self._attempt(call, candidate, until, trail)
+            if outcome.failure is None and outcome.answer:
+                return outcome.answer
+            failure = outcome.failure or Failure(kind=FailureKind.UNUSABLE)
+            failures.append(failure)
+            unsaid += [outcome.error] if outcome.error else []
+            course.note(candidate, failure)
+            if outcome.answer:
+                if _is_final(failure, course, is_first=len(failures) == 1):
+                    return outcome.answer
+                await outcome.answer.pieces.aclose()
+        if unsaid and len(unsaid) == len(failures):
+            raise unsaid[0]
+        rest_s = min((self._breakers.rest_s(candidate.model) for candidate in candidates), default=0.0)
+        raise _nobody_answered(trail, failures, rest_s=rest_s, names_models=self._names_models)
+
+    async def aclose(self) -> None:
+        """Close this event loop's connections; the next call opens new ones."""
+        for client in self._clients.values():
+            await client.aclose()
+
+    async def _attempt(self, call: OutboundCall, candidate: Candidate, until: float, trail: list[Attempt]) -> Outcome:
+        """Return what one candidate says, having noted what that tells of its health."""
+        model, started = candidate.model, monotonic()
+        self._breakers.asked(model)
+        outcome: Outcome | None = None
+        try:
+            outcome = await ask(
+                self._clients[server_of(candidate.provider)],
+                candidate.provider,
+                call,
+                deadlines=self._deadlines,
+                until=until,
+                on_failure=partial(self._breakers.failed, model),
+            )
+        finally:
+            self._note_health(candidate.provider, outcome)
+            trail.append(_attempt_of(model, outcome, duration_ms=(monotonic() - started) * 1000))
+        return outcome
+
+    def _note_health(self, provider: ModelProvider, outcome: Outcome | None) -> None:
+        """Tell the breaker what an attempt says of the model."""
+        model = provider.model
+        failure = outcome.failure if outcome else None
+        if outcome is None or outcome.error or _is_nobodys_fault(failure, provider):
+            self._breakers.abandoned(model)
+        elif failure is None or failure.is_of_the_call:
+            self._breakers.succeeded(model)
+        elif failure.kind is FailureKind.RATE_LIMITED:
+            self._breakers.limited(model, failure.retry_after_s)
+        else:
+            self._breakers.failed(model, failure.retry_after_s)
+
+
+def server_of(provider: ModelProvider) -> str:
+    """Return what a provider's client is kept under: the server that its URL names."""
+    return "{0.scheme}://{0.netloc}".format(urlsplit(provider.base_url or ""))
+
+
+def _is_nobodys_fault(failure: Failure | None, provider: ModelProvider) -> bool:
+    """Return whether a failure says nothing of the model: our own pool is used up, or the caller's own key limited."""
+    if failure is None:
+        return False
+    is_of_the_key = provider.is_auth_passed_through and failure.kind is FailureKind.RATE_LIMITED
+    return is_of_the_key or failure.kind is FailureKind.SATURATED
+
+
+def _is_final(failure: Failure, course: Course, *, is_first: bool) -> bool:
+    """Return whether the caller is told what the provider says against the call, and nobody else is asked.
+
+    What a filter has stopped is not offered to others. What is too long is, to models that read more. What the first
+    model rejects is the caller's to mend; where a later one does, it may be that model's own limits.
+    """
+    if failure.kind is FailureKind.TOO_LONG:
+        return course.is_over
+    return failure.kind is FailureKind.FILTERED or is_first
+
+
+def _attempt_of(model: str, outcome: Outcome | None, *, duration_ms: float) -> Attempt:
+    if outcome is None:
+        return Attempt(model=model, outcome="abandoned", duration_ms=duration_ms)
+    word = outcome.failure.kind.value if outcome.failure else ANSWERED
+    return Attempt(model=model, outcome=word, status=outcome.status, duration_ms=duration_ms)
+
+
+def _nobody_answered(
+    trail: Sequence[Attempt], failures: Sequence[Failure], *, rest_s: float, names_models: bool
+) -> ForwardingError:
+    kinds = {failure.kind for failure in failures}
+    retry_after_s = max(1.0, rest_s) if not failures or any(failure.is_transient for failure in failures) else None
+    if kinds <= {FailureKind.RATE_LIMITED}:
+        message = "every model that could serve this call is limited in its rate now; try again later"
+        return ForwardingError(message, status=429, code="rate_limited", retry_after_s=retry_after_s)
+    tried = ", ".join(_told(attempt, names_model=names_models) for attempt in trail)
+    advice = "try again later" if retry_after_s else "the service's log and configuration say more"
+    message = f"no model has answered this call; attempts: {tried}; {advice}"
+    status, code = (504, "upstream_timeout") if kinds == {FailureKind.TIMEOUT} else (502, "upstream_failed")
+    return ForwardingError(message, status=status, code=code, retry_after_s=retry_after_s)
+
+
+def _told(attempt: Attempt, *, names_model: bool) -> str:
+    words = [attempt.model] if names_model else []
+    return " ".join([*words, attempt.outcome, *([f"({attempt.status})"] if attempt.status else [])])

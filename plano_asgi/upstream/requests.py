@@ -1,0 +1,126 @@
+"""What a provider is sent: URL, headers and body of one call, with no key but the one that is meant for it."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from plano_asgi.conversation import ApiFormat
+from plano_asgi.errors import ForwardingError
+from plano_asgi.net import HttpRequest
+from plano_asgi.providers import ModelProvider
+
+ANTHROPIC_VERSION: Final = "2023-06-01"
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+_ENDS: Final = {
+    ApiFormat.CHAT_COMPLETIONS: "/chat/completions",
+    ApiFormat.MESSAGES: "/messages",
+    ApiFormat.RESPONSES: "/responses",
+}
+_CREDENTIALS: Final = ("authorization", "x-api-key", "api-key")  # where callers put them, the likeliest first
+_BEARER: Final = re.compile(r"bearer\s+", re.IGNORECASE)
+_ABOUT_THE_CONNECTION: Final = frozenset(  # or about the bytes, which are not the client's
+    {
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-md5",
+        "content-type",
+        "digest",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+    }
+)
+_ABOUT_THE_CALLER: Final = re.compile(  # and what a service's own front door adds, which is no provider's business
+    r"x-plano-|x-forwarded|forwarded|x-real-ip|x-client-ip|true-client-ip|cf-|x-amz|x-goog|x-azure|x-ms-|sec-|origin$"
+    r"|referer$|content-digest$|.*(?:auth|cookie|token|secret|session|password|credential|jwt|signature|csrf|xsrf)"
+    r"|(?!idempotency-).*key"
+)
+_ABOUT_THE_ACCOUNT: Final = re.compile(r".*(?:organization|project)")  # goes with a key, and only with the same
+
+
+def upstream_request(
+    provider: ModelProvider, api_format: ApiFormat, *, body: bytes, client_headers: RawHeaders
+) -> HttpRequest:
+    """Return the request that makes a call of an API to a provider that speaks it.
+
+    Args:
+        provider: Whom to ask.
+        api_format: The API.
+        body: The call, as it is to be sent.
+        client_headers: What the caller sent, by any case; what concerns only the two of us is not sent on.
+
+    Raises:
+        ForwardingError: 401 where the caller's own key is to be sent, and there is none.
+    """
+    client = _by_name(client_headers)
+    headers = dict(_passed_on(client, is_account_passed=provider.is_auth_passed_through))
+    headers["content-type"] = "application/json"
+    if api_format is ApiFormat.MESSAGES:
+        headers.setdefault("anthropic-version", ANTHROPIC_VERSION)
+    headers |= _credential(provider, client)
+    headers |= {name.lower(): value.reveal() for name, value in provider.headers}
+    if provider.http_host:
+        headers["host"] = provider.http_host
+    return HttpRequest(url=url_of(provider, api_format), headers=tuple(headers.items()), body=body)
+
+
+def url_of(provider: ModelProvider, api_format: ApiFormat) -> str:
+    """Return where a provider serves an API; its `base_url` is as the SDK of its own API takes it.
+
+    Raises:
+        ForwardingError: 503 where the provider has no URL.
+    """
+    if provider.base_url is None:
+        message = f"{provider.model} has no base_url; the service's configuration has to name one"
+        raise ForwardingError(message, status=503, code="provider_not_configured")
+    base = provider.base_url.rstrip("/")
+    version = provider.convention.deployments_version
+    if version and not base.endswith("/v1"):
+        return f"{base}/openai/deployments/{provider.model_name}{_ENDS[api_format]}?api-version={version}"
+    if provider.api_format is ApiFormat.MESSAGES and not base.endswith("/v1"):
+        base += "/v1"
+    return base + _ENDS[api_format]
+
+
+def _by_name(raw: RawHeaders) -> dict[str, str]:
+    """Return headers by lower-case name, repeated ones joined; what no client should send is left out."""
+    headers: dict[str, str] = {}
+    for name_bytes, value_bytes in raw:
+        name, value = name_bytes.decode("latin-1").lower(), value_bytes.decode("latin-1").strip()
+        if value.isprintable():
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _passed_on(client: dict[str, str], *, is_account_passed: bool) -> Iterator[tuple[str, str]]:
+    listed = {word.strip().lower() for word in client.get("connection", "").split(",")}
+    for name, value in client.items():
+        if name in _ABOUT_THE_CONNECTION or name in listed or _ABOUT_THE_CALLER.match(name):
+            continue
+        if is_account_passed or not _ABOUT_THE_ACCOUNT.match(name):
+            yield name, value
+
+
+def _credential(provider: ModelProvider, client: dict[str, str]) -> dict[str, str]:
+    """Return the one header with the key: the provider's own, or the client's where that is to be passed through."""
+    if not provider.is_auth_passed_through:
+        key = provider.access_key.reveal() if provider.access_key else None
+    else:
+        given = next((client[name] for name in _CREDENTIALS if client.get(name)), None)
+        if given is None:
+            message = "this service sends your own key on to the provider, and there is none; send it as usual"
+            raise ForwardingError(message, status=401, code="invalid_api_key")
+        key = _BEARER.sub("", given, count=1)
+    if key is None:
+        return {}
+    header = provider.convention.key_header
+    return {header: key} if header else {"authorization": f"Bearer {key}"}

@@ -1,0 +1,171 @@
+"""The circuit breaker as a state machine, and how long a rate limit is obeyed."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from plano_asgi.upstream.breaker import BreakerRules, Breakers
+
+MODEL = "openai/gpt-4o"
+RULES = BreakerRules(failures=3, open_s=10.0, rest_s=1.0)
+LONGEST_OPEN_S = 80.0
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        """Start at some time."""
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+class BreakerMachine(RuleBasedStateMachine):
+    """Calls begin, succeed, fail and are given up in any order, as time passes."""
+
+    def __init__(self) -> None:
+        """Start with a model of which nothing is known."""
+        super().__init__()
+        self.clock = Clock()
+        self.breakers = Breakers(RULES, clock=self.clock)
+        self.under_way = 0
+        self.has_probe = False
+        self.failures_since_success = 0
+
+    @rule(seconds=st.floats(0, 30))
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.now += seconds
+
+    @precondition(lambda self: self.breakers.admits(MODEL))
+    @rule()
+    def ask(self) -> None:
+        """Begin a call; while half-open it is the only one."""
+        health = self.breakers.of(MODEL)
+        is_half_open = health.open_until is not None
+        self.breakers.asked(MODEL)
+        self.under_way += 1
+        assert not is_half_open or not self.breakers.admits(MODEL)
+
+    @precondition(lambda self: self.under_way)
+    @rule()
+    def succeed(self) -> None:
+        """End a call well: the breaker is closed."""
+        self.under_way -= 1
+        self.failures_since_success = 0
+        self.breakers.succeeded(MODEL)
+        assert self.breakers.admits(MODEL)
+
+    @precondition(lambda self: self.under_way)
+    @rule()
+    def fail(self) -> None:
+        """End a call badly: after as many in a row as the rules say, the breaker is open."""
+        self.under_way -= 1
+        self.failures_since_success += 1
+        self.breakers.failed(MODEL)
+        if self.failures_since_success >= RULES.failures:
+            assert self.breakers.of(MODEL).open_until is not None
+
+    @precondition(lambda self: self.under_way)
+    @rule(retry_after_s=st.none() | st.floats(0, 60))
+    def limit(self, retry_after_s: float | None) -> None:
+        """End a call by a rate limit: the model rests for as long as it was asked to."""
+        self.under_way -= 1
+        self.breakers.limited(MODEL, retry_after_s)
+        assert self.breakers.rest_s(MODEL) >= (0.999 if retry_after_s is None else retry_after_s - 0.001)
+
+    @precondition(lambda self: self.under_way)
+    @rule()
+    def give_up(self) -> None:
+        """Abandon a call: if it was the probe, another may be made."""
+        self.under_way -= 1
+        was_due = self.clock.now >= (self.breakers.of(MODEL).open_until or 0)
+        self.breakers.abandoned(MODEL)
+        assert not was_due or self.breakers.admits(MODEL) or self.breakers.rest_s(MODEL)
+
+    @invariant()
+    def never_sticks(self) -> None:
+        """However it went, the model is admitted again once time has passed."""
+        later = self.clock.now + LONGEST_OPEN_S
+        assert self.breakers.of(MODEL).admits(later + 1)
+
+    @invariant()
+    def open_is_open(self) -> None:
+        """Nothing is admitted before the time until which it is open."""
+        open_until = self.breakers.of(MODEL).open_until
+        assert open_until is None or self.clock.now >= open_until or not self.breakers.admits(MODEL)
+
+
+BreakerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestBreaker = BreakerMachine.TestCase
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock."""
+    return Clock()
+
+
+@pytest.fixture
+def breakers(clock: Clock) -> Breakers:
+    """Return breakers with that clock."""
+    return Breakers(RULES, clock=clock)
+
+
+def test_every_other_failure_opens_it(breakers: Breakers) -> None:
+    """A model that fails every other time is a failing model, though it never fails twice in a row."""
+    for _ in range(RULES.failures):
+        breakers.succeeded(MODEL)
+        breakers.failed(MODEL)
+
+    assert not breakers.admits(MODEL)
+
+
+def test_rare_failures_do_not_open_it(breakers: Breakers) -> None:
+    """Failures that are far between are forgotten."""
+    for _ in range(20):
+        breakers.failed(MODEL)
+        for _ in range(4):
+            breakers.succeeded(MODEL)
+
+    assert breakers.admits(MODEL)
+
+
+def test_each_probe_that_fails_doubles_the_time_up_to_a_bound(breakers: Breakers, clock: Clock) -> None:
+    """10, 20, 40, 80 and again 80 seconds; one answer closes it and starts over."""
+    for _ in range(RULES.failures):
+        breakers.failed(MODEL)
+    waits = []
+    for _ in range(5):
+        waits.append((breakers.of(MODEL).open_until or 0) - clock.now)
+        clock.now += waits[-1]
+        breakers.asked(MODEL)
+        breakers.failed(MODEL)
+    breakers.succeeded(MODEL)
+
+    assert waits == [10, 20, 40, 80, 80]
+    assert breakers.of(MODEL).openings == 0
+
+
+def test_rate_limits_without_a_time_rest_longer_and_longer(breakers: Breakers, clock: Clock) -> None:
+    """1, 2, 4, 8 and again 8 seconds, until the model answers."""
+    rests = []
+    for _ in range(5):
+        breakers.limited(MODEL, None)
+        rests.append(breakers.rest_s(MODEL))
+        clock.now += rests[-1]
+    breakers.succeeded(MODEL)
+    breakers.limited(MODEL, None)
+
+    assert (rests, breakers.rest_s(MODEL)) == ([1, 2, 4, 8, 8], 1)
+
+
+def test_failure_may_name_a_time_too(breakers: Breakers) -> None:
+    """A 503 with `Retry-After` is obeyed like a rate limit's."""
+    breakers.failed(MODEL, 7.0)
+
+    assert breakers.rest_s(MODEL) == 7.0
