@@ -49,11 +49,11 @@ class SecondStage:
         """Return the classifier's scores; None where it fails, is busy, or has no answer within so many seconds."""
         if os.getpid() != self._process:  # a fork takes no threads along, but their places
             self._start_empty()
-        until = monotonic() + within_s
-        if within_s <= 0 or not is_awaited() or not self._free.acquire(blocking=False):
+        until, free = monotonic() + within_s, self._free
+        if within_s <= 0 or not is_awaited() or not free.acquire(blocking=False):
             return None
         question = _Question(conversation, policy, lambda: monotonic() < until and is_awaited())
-        outcome = self._answered(question, within_s)
+        outcome = self._answered(question, free, within_s)
         self.note(outcome)
         return outcome if isinstance(outcome, Scores) else None
 
@@ -71,13 +71,13 @@ class SecondStage:
         else:
             get_logger().warning(SECOND_STAGE_FAILED, stage=stage, error=type(error).__name__, detail=str(error))
 
-    def _answered(self, question: _Question, within_s: float) -> Scores | PlanoError:
+    def _answered(self, question: _Question, free: Semaphore, within_s: float) -> Scores | PlanoError:
         answer: _Answer = Future()
-        work = Thread(target=self._answer, args=(question, answer, self._free), name="plano-second-stage", daemon=True)
+        work = Thread(target=self._answer, args=(question, answer, free), name="plano-second-stage", daemon=True)
         try:
             work.start()
         except RuntimeError as error:
-            self._free.release()
+            free.release()
             return ClassificationError(str(error))
         try:
             return answer.result(within_s)

@@ -33,7 +33,7 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     found = material(arguments.datasets, without=arguments.without)
     mixture = found.mixture
-    plan = Plan(steps=arguments.steps, seed=arguments.seed)
+    plan = Plan(steps=arguments.steps, seed=arguments.seed, without=tuple(sorted(arguments.without)))
     model = untrained(arguments.encoder, len(mixture.task_labels), seed=plan.seed)
     tokenizer = open_tokenizer(arguments.encoder / "tokenizer.json")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

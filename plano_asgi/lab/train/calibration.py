@@ -76,6 +76,15 @@ def choose_threshold(found: Sequence[Asked], temperature: float) -> tuple[float,
     return float(np.median(good)), max(accuracy)
 
 
+def share_right(found: Sequence[Asked], *, temperature: float, threshold: float) -> float:
+    """Return the share of episodes that a router with this temperature and threshold decides rightly."""
+    right = 0
+    for each in found:
+        chance, is_right = _best(each, temperature)
+        right += is_right if chance >= threshold else each.right == len(each.logits) - 1
+    return right / len(found)
+
+
 def _chances(each: Asked, temperature: float) -> NDArray[np.float64]:
     scaled = each.logits.astype(np.float64) / temperature
     exponents = np.exp(scaled - scaled.max())

@@ -8,6 +8,7 @@ temperature fitted and the result compared with what it started from; what is no
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,7 @@ from plano_asgi.classify.embedded.texts import conversation_texts, route_text
 from plano_asgi.classify.embedded.tokens import conversation_tokens, open_tokenizer, route_tokens
 from plano_asgi.conversation import Conversation
 from plano_asgi.errors import ArtifactIntegrityError
-from plano_asgi.lab.train.calibration import Asked, choose_threshold, fit_temperature
+from plano_asgi.lab.train.calibration import Asked, choose_threshold, fit_temperature, share_right
 from plano_asgi.lab.train.model import Comparer, Shape
 from plano_asgi.lab.train.publishing import write_comparer, write_manifest
 from plano_asgi.preferences import RoutingPolicy
@@ -34,6 +35,7 @@ BATCH: Final = 32
 RATE: Final = 3e-4
 ANCHOR: Final = 1e-2  # how strongly weights are held near those that they started from
 KEPT_BACK: Final = 0.2
+ENOUGH_TO_CALIBRATE: Final = 100  # cases kept back; with fewer, temperature and threshold stay
 SMOOTHING: Final = 0.02
 DROPPED: Final = 0.15  # share of episodes that lose their right route, so that "none" is not forgotten
 SHUFFLED: Final = 0.5  # share of episodes with fewer wrong routes than the policy has
@@ -72,7 +74,8 @@ class FineTuned:
 
     Attributes:
         folder: Where the router is, None where it was no better than the one that it started from.
-        before, after: Share in [0, 1] of the cases kept back whose likeliest answer, none included, is right.
+        before, after: Share in [0, 1] of the cases kept back that are decided rightly, by the threshold in force; they
+            chose when to stop, so that `after` flatters a little.
         learned, kept_back: How many cases each.
     """
 
@@ -107,22 +110,24 @@ def fine_tune(
     """
     torch.manual_seed(course.seed)
     rng = np.random.default_rng(course.seed)
-    Manifest.read(course.start).verify()
+    started = Manifest.read(course.start)
+    started.verify()
     routes, read = _encoded(course, on_read)
     order = rng.permutation(len(read))
     kept = max(1, round(KEPT_BACK * len(read)))
     back, learned = [read[i] for i in order[:kept]], [read[i] for i in order[kept:]]
     learner = _Learner(read_comparer(course.start / "comparer.onnx"), routes, rng)
-    before = _accuracy(learner.asked(back))
+    share = partial(share_right, temperature=started.temperature, threshold=started.threshold)
+    before = share(learner.asked(back))
     best, weights = before, None
     for _ in range(EPOCHS):
         learner.learn(learned)
-        if (now := _accuracy(learner.asked(back))) > best:
+        if (now := share(learner.asked(back))) > best:
             best, weights = now, {name: value.clone() for name, value in learner.comparer.state_dict().items()}
         on_epoch()
     if weights is not None:
         learner.comparer.load_state_dict(weights)
-        _write(learner.comparer, learner.asked(back), course)
+        _write(learner.comparer, learner.asked(back), course, started)
     return FineTuned(course.out if weights is not None else None, before, best, len(learned), len(back))
 
 
@@ -215,15 +220,13 @@ def _logits(comparer: Comparer, each: _Read, routes: Tensor) -> Tensor:
     return logits
 
 
-def _accuracy(found: Sequence[Asked]) -> float:
-    return sum(int(each.logits.argmax()) == each.right for each in found) / len(found)
-
-
-def _write(comparer: Comparer, found: Sequence[Asked], course: Course) -> None:
+def _write(comparer: Comparer, found: Sequence[Asked], course: Course, started: Manifest) -> None:
     course.out.mkdir(parents=True, exist_ok=True)
     for name in ("encoder.onnx", "tokenizer.json"):
         shutil.copyfile(course.start / name, course.out / name)
     write_comparer(comparer, course.out / "comparer.onnx")
-    temperature = fit_temperature(found)
-    threshold, _ = choose_threshold(found, temperature)
+    temperature, threshold = started.temperature, started.threshold
+    if len(found) >= ENOUGH_TO_CALIBRATE:
+        temperature = fit_temperature(found)
+        threshold, _ = choose_threshold(found, temperature)
     write_manifest(course.out, name="fine-tuned", threshold=threshold, temperature=temperature)

@@ -79,12 +79,12 @@ def material(folder: Path, *, without: Collection[str] = ()) -> Material:
         "arena": lambda: public_sets.arena(folder),
         "benchmarks": lambda: public_sets.benchmarks(folder),
     }
-    talks = [*tasks.conversations, *clinc.conversations[::7]]
+    seen_clinc, unseen_clinc = by_label(clinc)
+    seen, unseen = by_chance(tasks.conversations)
+    talks = [*seen, *seen_clinc.conversations[::7]]
     strange = talk_of(
         [t.conversation for t in talks if len(t.conversation) == 1 and len(t.conversation[0].text) < SHORT]
     )
-    seen_clinc, unseen_clinc = by_label(clinc)
-    seen, unseen = by_chance(tasks.conversations)
     samplers: dict[str, Draws] = {
         TASK_TYPES: Sampler(tasks, seen, strange=strange),
         "policies": PolicySampler([p for at, p in enumerate(own) if at % KEPT_BACK], strange=strange),

@@ -36,6 +36,7 @@ class Plan:
         frozen_layers: Lowest layers of the encoder that stay as they are, as do the word vectors.
         checkpoint_every: Steps between checkpoints.
         seed: Of everything that is drawn.
+        without: Public sets that are left out; a run with others is another run.
     """
 
     steps: int = 1_500
@@ -45,6 +46,7 @@ class Plan:
     frozen_layers: int = 2
     checkpoint_every: int = 100
     seed: int = 20_261_123
+    without: tuple[str, ...] = ()
 
 
 def train(
