@@ -45,7 +45,7 @@ class Losses:
     @property
     def noted(self) -> tuple[Loss, ...]:
         """All losses in the order they were found; a last one says so where there were more than are kept."""
-        more = (Loss("", f"more was lost than the {MOST_LOSSES} things listed"),) if self._is_full else ()
+        more = (Loss("...", f"more was lost than the {MOST_LOSSES} things listed"),) if self._is_full else ()
         return (*self._noted, *more)
 
 

@@ -27,6 +27,10 @@ _TOO_LONG: Final = re.compile(
     r"|maximum (?:prompt|context) length|maximum number of tokens allowed|too many (?:input )?tokens|input is too long",
     re.IGNORECASE,
 )
+_KEY_SAID: Final = re.compile(
+    r"invalid_api_key|incorrect api key|api key not valid|api_key_invalid|invalid api key|authentication_error",
+    re.IGNORECASE,
+)
 _FILTERED: Final = re.compile(
     r"content_filter|content filter|content_policy|content management policy|responsible ?ai ?policy"
     r"|moderation|usage polic|safety system",
@@ -150,7 +154,7 @@ def _kind_of(status: int, body: bytes, *, is_callers_key: bool) -> FailureKind:
         kind = FailureKind.SERVER_ERROR
     elif status < _BAD_REQUEST:  # a redirect, which is not followed
         kind = FailureKind.UNUSABLE
-    elif status in _KEY_STATUSES and not is_callers_key:
+    elif (status in _KEY_STATUSES or _KEY_SAID.search(_said_by(body))) and not is_callers_key:
         kind = FailureKind.KEY_REFUSED
     elif status in _MISSING_STATUSES:
         kind = FailureKind.NOT_FOUND

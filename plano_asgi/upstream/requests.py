@@ -17,32 +17,11 @@ _ENDS: Final = {
     ApiFormat.MESSAGES: "/messages",
     ApiFormat.RESPONSES: "/responses",
 }
-_CREDENTIALS: Final = ("authorization", "x-api-key", "api-key")  # where callers put them, the likeliest first
+_CREDENTIALS: Final = ("x-api-key", "api-key", "authorization")  # the last may be meant for this service's own door
 _BEARER: Final = re.compile(r"bearer\s+", re.IGNORECASE)
-_ABOUT_THE_CONNECTION: Final = frozenset(  # or about the bytes, which are not the client's
-    {
-        "accept-encoding",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-md5",
-        "content-type",
-        "digest",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "via",
-    }
-)
-_ABOUT_THE_CALLER: Final = re.compile(  # and what a service's own front door adds, which is no provider's business
-    r"x-plano-|x-forwarded|forwarded|x-real-ip|x-client-ip|true-client-ip|cf-|x-amz|x-goog|x-azure|x-ms-|sec-|origin$"
-    r"|referer$|content-digest$|.*(?:auth|cookie|token|secret|session|password|credential|jwt|signature|csrf|xsrf)"
-    r"|(?!idempotency-).*key"
+_FOR_THE_PROVIDER: Final = re.compile(  # what SDKs tell a provider; all else is between the caller and this service
+    r"accept|user-agent|idempotency-key|anthropic-(?:version|beta|dangerous-[a-z-]+)|openai-(?:beta|organization|project)"
+    r"|traceparent|x-stainless-[a-z-]+"
 )
 _ABOUT_THE_ACCOUNT: Final = re.compile(r".*(?:organization|project)")  # goes with a key, and only with the same
 
@@ -104,7 +83,7 @@ def _by_name(raw: RawHeaders) -> dict[str, str]:
 def _passed_on(client: dict[str, str], *, is_account_passed: bool) -> Iterator[tuple[str, str]]:
     listed = {word.strip().lower() for word in client.get("connection", "").split(",")}
     for name, value in client.items():
-        if name in _ABOUT_THE_CONNECTION or name in listed or _ABOUT_THE_CALLER.match(name):
+        if name in listed or not _FOR_THE_PROVIDER.fullmatch(name):
             continue
         if is_account_passed or not _ABOUT_THE_ACCOUNT.match(name):
             yield name, value
@@ -115,12 +94,20 @@ def _credential(provider: ModelProvider, client: dict[str, str]) -> dict[str, st
     if not provider.is_auth_passed_through:
         key = provider.access_key.reveal() if provider.access_key else None
     else:
-        given = next((client[name] for name in _CREDENTIALS if client.get(name)), None)
+        given = next((found for name in _CREDENTIALS if (found := _key_in(name, client.get(name, "")))), None)
         if given is None:
             message = "this service sends your own key on to the provider, and there is none; send it as usual"
             raise ForwardingError(message, status=401, code="invalid_api_key")
-        key = _BEARER.sub("", given, count=1)
+        key = given
     if key is None:
         return {}
     header = provider.convention.key_header
     return {header: key} if header else {"authorization": f"Bearer {key}"}
+
+
+def _key_in(header: str, value: str) -> str:
+    """Return the key in a header, empty where there is none; `authorization` holds one as a bearer token only."""
+    if header != "authorization":
+        return value
+    bearer = _BEARER.match(value)
+    return value[bearer.end() :] if bearer else ""

@@ -74,6 +74,15 @@ def test_error_in_a_good_answer_is_understood_by_itself(error: object, kind: Fai
     assert failure_in_stream(error).kind is kind
 
 
+@pytest.mark.parametrize("said", ["Incorrect API key provided: k***y", "API key not valid. Pass a valid API key."])
+def test_a_refused_key_is_known_by_what_is_said(said: str) -> None:
+    """A provider that answers 400 to a key of ours refuses the key, not the call; a client's own key is its affair."""
+    body = json.dumps({"error": {"message": said, "type": "invalid_request_error"}}).encode()
+
+    assert failure_of(400, {}, body).kind is FailureKind.KEY_REFUSED
+    assert failure_of(400, {}, body, is_callers_key=True).kind is FailureKind.REJECTED
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [

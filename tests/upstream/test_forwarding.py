@@ -38,6 +38,9 @@ PRIVATE: Final = {
     "connection": "close, X-Hop",
     "te": "trailers",
     "referer": "https://of-the-client.test",
+    "x-original-forwarded-for": "of-the-client",
+    "x-user-email": "of-the-client",
+    "baggage": "user=of-the-client",
 }
 HARMLESS: Final = {
     "anthropic-beta": "context-1m",
