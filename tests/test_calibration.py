@@ -79,7 +79,7 @@ def test_temperatures_multiply(weights: tuple[float, float, float], first: float
 
     twice, once = tempered(tempered(scores, first), second), tempered(scores, first * second)
 
-    assert dict(twice.routes) == pytest.approx(dict(once.routes), abs=1e-4)
+    assert dict(twice.routes) == pytest.approx(dict(once.routes), abs=1e-3)  # chances near 0 have a floor
 
 
 def test_temperature_of_one_changes_nothing() -> None:
