@@ -132,7 +132,7 @@ class StreamPieces:
         """
         while not self._is_over and len(self._held) <= MOST_HELD_BYTES:
             self._take(await self._answer.read())
-            if self._watch.has_begun:
+            if self._watch.has_begun and not self._words.has_failed:
                 return None
             if self._watch.error is not None:
                 return failure_in_stream(error_in(self._watch.error))
@@ -174,6 +174,8 @@ class StreamPieces:
         passed, self._problem = self._watch.feed(chunk) if chunk else self._watch.end()
         try:
             self._held += self._words.feed(passed)
+            if self._words.has_failed and self._watch.error is None and not self._problem:
+                self._problem = UnusableAnswerError("the provider's stream is not what its API allows")
             if not chunk and not self._problem:
                 self._held += self._words.end()
                 self._is_over = True

@@ -197,7 +197,7 @@ class _Attempt:
     def _judged_whole(self, answer: StreamedAnswer, body: bytes) -> Outcome:
         told = _told_by(body)
         if error := told.get("error"):
-            return Outcome(failure=failure_in_stream(error), status=answer.status)
+            return self._told_as_success(answer, failure_in_stream(error), body)
         _require(isinstance(told.get(_ESSENTIAL[self.exchange.api_format]), list), "lacks what its API promises")
         usage = Usage().with_news(told.get("usage"))
         given, losses = self.exchange.answer(body)
@@ -206,6 +206,14 @@ class _Attempt:
             answer=self._given(answer, status=answer.status, body=given, usage=usage, losses=losses),
             status=answer.status,
         )
+
+    def _told_as_success(self, answer: StreamedAnswer, failure: Failure, body: bytes) -> Outcome:
+        """Return what an error in a body whose status is no error means; one of the call is the caller's to read."""
+        if not failure.is_of_the_call or failure.status is None or self._gives_key_away(body):
+            return Outcome(failure=failure, status=answer.status)
+        status, body = self.exchange.error(failure.status, body)
+        given = self._given(answer, status=status, body=body, usage=Usage())
+        return Outcome(failure=failure, answer=given, status=failure.status)
 
     async def _streamed(self, answer: StreamedAnswer) -> Outcome:
         pieces = StreamPieces(

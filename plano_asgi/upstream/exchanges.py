@@ -20,6 +20,9 @@ from plano_asgi.wire import error_event
 class StreamWords(Protocol):
     """Turns a provider's stream, event by event, into the caller's."""
 
+    @property
+    def has_failed(self) -> bool: ...  # noqa: D102 - whether the caller has been told of a failure by these words
+
     def feed(self, chunk: bytes) -> bytes:
         """Return what whole events of the provider's are to the caller."""
 
@@ -89,6 +92,8 @@ def exchange_with(
 
 
 class _AsItCame:
+    has_failed = False
+
     def __init__(self, api_format: ApiFormat, request_id: str) -> None:
         self._format = api_format
         self._request_id = request_id
@@ -106,6 +111,10 @@ class _AsItCame:
 class _Translated:
     def __init__(self, translation: StreamTranslation) -> None:
         self._translation = translation
+
+    @property
+    def has_failed(self) -> bool:
+        return self._translation.failure is not None
 
     def feed(self, chunk: bytes) -> bytes:
         return self._translation.feed(chunk)
