@@ -20,11 +20,11 @@ demo: $(READY) ## route six real calls in three API formats
 serve: $(READY) ## serve the demo's configuration on http://127.0.0.1:12000
 	$(BIN)/plano-asgi serve --config examples/demo/plano.yaml
 
-test: check $(WHEELHOUSE)/.filled ## all checks and all tests
-	$(BIN)/pytest
+test: check $(WHEELHOUSE)/.filled $(VENV)/.system ## all checks and all tests
+	$(BIN)/pytest -n 2
 
-test-lowest: $(LOWEST)/.ready ## the tests against the oldest dependencies that pyproject.toml allows
-	$(LOWEST)/bin/pytest --ignore tests/test_packaging.py
+test-lowest: $(LOWEST)/.ready $(VENV)/.system ## the tests against the oldest dependencies that pyproject.toml allows
+	$(LOWEST)/bin/pytest -n 2 --ignore tests/test_packaging.py
 
 test-export: $(EXPORT)/.ready ## the tests with PyTorch: of training, and of plano-asgi export with a real model of 135M parameters
 	$(EXPORT)/bin/pytest tests/export tests/train
@@ -78,6 +78,10 @@ $(EXPORT)/.ready: requirements/export.txt requirements/torch.txt requirements/te
 	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/export.txt -r requirements/torch.txt
 	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/test-model.txt
 	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.system: $(READY)
+	@for tool in redis-server chromium; do command -v $$tool >/dev/null || ./.ci/system-packages $$tool || exit 1; done
 	touch $@
 
 $(WHEELHOUSE)/.filled: $(READY) requirements/runtime.txt

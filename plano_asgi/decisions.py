@@ -1,6 +1,6 @@
 """The outcome: what a classifier thinks, and where a call goes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -113,3 +113,12 @@ class RoutingDecision:
     def failed_stage(self) -> str | None:
         """Which one should have answered and could not, so that the answer of `stage` stands; None if none failed."""
         return self.scores.failed_stage if self.scores else None
+
+
+def attempts_told(attempts: Iterable[Attempt]) -> str:
+    """Return attempts as one line: `openai/gpt-4o;outcome=rate_limited;status=429;ms=12, ...`."""
+    return ", ".join(
+        f"{attempt.model};outcome={attempt.outcome}"
+        f"{f';status={attempt.status}' if attempt.status else ''};ms={attempt.duration_ms:.0f}"
+        for attempt in attempts
+    )

@@ -21,6 +21,7 @@ PlanoError
 ├── NetworkError (OSError)              another server could not be asked, or its answer is of no use
 │   ├── NetworkTimeoutError             ... within the time it was given
 │   └── NoConnectionError               ... since there is no connection to it
+├── StoreError (OSError)                what is shared or kept elsewhere cannot be had; never reaches a caller as such
 └── ClassificationError (RuntimeError)  the classifier has no answer; never reaches a caller as such
     ├── ClassifierTimeoutError
     ├── ClassifierSaturatedError
@@ -210,6 +211,10 @@ class NetworkTimeoutError(NetworkError):
 
 class NoConnectionError(NetworkError):
     """There is no connection to another server, so that nothing was sent."""
+
+
+class StoreError(PlanoError, OSError):
+    """What workers share, or what outlives them, cannot be had now; names neither a key nor a value."""
 
 
 class ClassificationError(PlanoError, RuntimeError):

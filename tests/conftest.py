@@ -89,6 +89,65 @@ def behind(settings_of: Callable[[str], Settings]) -> Iterator[Callable[..., Pla
         yield wrap
 
 
+@dataclass
+class RunningRedis:
+    """A real redis-server on a port of loopback, which can be stopped and started again; keeps nothing on disk."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""]
+        self.process = subprocess.Popen([*command, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
+        until = time.monotonic() + 10
+        while not self._answers():
+            assert time.monotonic() < until, "redis-server does not start; is it installed?"
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop it at once, with all that it keeps."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=0.2) as asked:
+                asked.sendall(b"PING\r\n")
+                return asked.recv(5) == b"+PONG"
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RunningRedis]:
+    """Return a running Redis server of the test's own."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = RunningRedis(tmp_path, port)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a Redis server that tests share; each keeps to a `redis.prefix` of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = RunningRedis(tmp_path_factory.mktemp("redis"), port)
+    server.start()
+    yield server.url
+    server.stop()
+
+
 @pytest.fixture(scope="session")
 def ask() -> Callable[..., httpx.Response]:
     """Return what sends one request straight to an app, with no server between; takes what httpx takes."""

@@ -2,6 +2,14 @@
 
 from plano_asgi.assembly.building import build_classifier, build_router, build_rules, load_router
 from plano_asgi.assembly.calibrations import calibration_text
-from plano_asgi.assembly.forwarding import build_forwarder
+from plano_asgi.assembly.service import Service, build_service
 
-__all__ = ["build_classifier", "build_forwarder", "build_router", "build_rules", "calibration_text", "load_router"]
+__all__ = [
+    "Service",
+    "build_classifier",
+    "build_router",
+    "build_rules",
+    "build_service",
+    "calibration_text",
+    "load_router",
+]

@@ -1,25 +1,12 @@
 """Settings to what calls model providers."""
 
-from typing import TYPE_CHECKING
-
+from plano_asgi.net import StreamingClient
 from plano_asgi.settings import Settings
-
-if TYPE_CHECKING:
-    from plano_asgi.upstream import Forwarder
+from plano_asgi.upstream import BreakerRules, Breakers, Deadlines, FailoverRules, Forwarder, server_of
 
 
-def build_forwarder(settings: Settings) -> "Forwarder":
+def build_forwarder(settings: Settings) -> Forwarder:
     """Return what serves calls under `mode: forward`; nothing is connected yet."""
-    from plano_asgi.net import StreamingClient  # noqa: PLC0415 - only where the settings ask for it
-    from plano_asgi.upstream import (  # noqa: PLC0415 - same
-        BreakerRules,
-        Breakers,
-        Deadlines,
-        FailoverRules,
-        Forwarder,
-        server_of,
-    )
-
     forward, failover = settings.forward, settings.failover
     servers = {server_of(provider) for provider in settings.catalog.providers}
     return Forwarder(

@@ -10,7 +10,7 @@ from typing import Final
 import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from plano_asgi.assembly import build_forwarder, build_router
+from plano_asgi.assembly import build_service
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.decisions import RoutingDecision
 from plano_asgi.errors import (
@@ -69,14 +69,14 @@ class PlanoMiddleware:
         self._settings = settings or load_settings(Path(config) if config is not None else None)
         if not self._settings.enabled:  # nothing is built: it may have been switched off since something cannot be
             return
-        self._router = router or build_router(self._settings)
+        self._service = build_service(self._settings, router=router)
+        self._router = self._service.router
         self._endpoints = decision_endpoints(self._settings, self._router)
-        self._forwarder = build_forwarder(self._settings) if self._settings.mode == "forward" else None
         self._forwarding: Mapping[ApiFormat, ASGIApp] = {}
-        if self._forwarder:
+        if self._service.gateway:
             from plano_asgi.http.forwarding import forwarding_endpoints  # noqa: PLC0415 - brings an HTTP client along
 
-            self._forwarding = forwarding_endpoints(self._settings, self._router, self._forwarder)
+            self._forwarding = forwarding_endpoints(self._settings, self._service.gateway)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope."""
@@ -189,9 +189,7 @@ class PlanoMiddleware:
             if message["type"] == "lifespan.startup.complete":
                 failure = await self._start()
             elif message["type"] in {"lifespan.shutdown.complete", "lifespan.shutdown.failed"}:
-                self._router.close()
-                if self._forwarder:
-                    await self._forwarder.aclose()
+                await self._service.aclose()
             if not failure:
                 await send(message)
 

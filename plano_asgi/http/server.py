@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from plano_asgi.assembly import build_forwarder
+from plano_asgi.assembly import build_service
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError
 from plano_asgi.events import CLASSIFIER_FAILED, get_logger
@@ -31,11 +31,11 @@ READINESS_PATH: Final = "/readyz"
 def create_app(settings: Settings, router: Router) -> Starlette:
     """Return the app; its lifespan starts the router before the first call, or beside it (`startup: background`)."""
     endpoints: dict[str, Callable[..., Any]] = dict(decision_endpoints(settings, router))
-    forwarder = build_forwarder(settings) if settings.mode == "forward" else None
-    if forwarder:
+    service = build_service(settings, router=router)
+    if service.gateway:
         from plano_asgi.http.forwarding import forwarding_endpoints  # noqa: PLC0415 - brings an HTTP client along
 
-        served = forwarding_endpoints(settings, router, forwarder)
+        served = forwarding_endpoints(settings, service.gateway)
         endpoints |= {FORMATS[api_format].path: endpoint for api_format, endpoint in served.items()}
     call_routes = [_ExactRoute(path, endpoint) for path, endpoint in endpoints.items()]
     app = Starlette(
@@ -45,7 +45,7 @@ def create_app(settings: Settings, router: Router) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.router = router
-    app.state.forwarder = forwarder
+    app.state.service = service
     app.state.paths = tuple(endpoints)
     app.state.starts_in_background = settings.startup == "background"
     app.state.problem = None
@@ -77,9 +77,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
             yield
             tasks.cancel_scope.cancel()
     finally:
-        router.close()
-        if app.state.forwarder:
-            await app.state.forwarder.aclose()
+        await app.state.service.aclose()
 
 
 async def _start_in_background(app: Starlette) -> None:

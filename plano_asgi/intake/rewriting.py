@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
-from plano_asgi.decisions import Attempt, Reason, RoutingDecision
+from plano_asgi.decisions import Reason, RoutingDecision, attempts_told
 from plano_asgi.intake.headers import BYPASS_HEADER
 from plano_asgi.providers import ModelCatalog, bare_model
 from plano_asgi.wire import JsonDocument, rewrite
@@ -49,15 +49,6 @@ def decision_headers(decision: RoutingDecision) -> RawHeaders:
     if decision.confidence is not None:
         told["x-plano-confidence"] = f"{decision.confidence:.4f}"
     return [(name.encode(), value.encode("latin-1", "replace")) for name, value in told.items() if value]
-
-
-def attempts_told(attempts: Iterable[Attempt]) -> str:
-    """Return attempts as one line: `openai/gpt-4o;outcome=rate_limited;status=429;ms=12, ...`."""
-    return ", ".join(
-        f"{attempt.model};outcome={attempt.outcome}"
-        f"{f';status={attempt.status}' if attempt.status else ''};ms={attempt.duration_ms:.0f}"
-        for attempt in attempts
-    )
 
 
 def _is_stale(name: bytes) -> bool:

@@ -8,6 +8,7 @@ from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 from plano_asgi.providers import Capabilities, ModelCatalog, ModelProvider, convention_of
 from plano_asgi.settings.credentials import conventional_key
 from plano_asgi.settings.forwarding_schema import FailoverSettings, ForwardSettings, TranslationSettings
+from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.schema import (
     AdminSettings,
     CacheSettings,
@@ -37,6 +38,7 @@ class Settings:
         forward: How providers are called, where we call them ourselves.
         failover: What happens then when one fails.
         translation: What happens then where one speaks another API.
+        redis: What worker processes share what they know by.
         admin: Who may see the decision log, reload, playground and metrics.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
@@ -58,6 +60,7 @@ class Settings:
     forward: ForwardSettings
     failover: FailoverSettings
     translation: TranslationSettings
+    redis: RedisSettings
     admin: AdminSettings
     paths: tuple[str, ...]
     response_headers: bool
@@ -84,6 +87,7 @@ def settings_from(
         forward=written.forward,
         failover=written.failover,
         translation=written.translation,
+        redis=written.redis,
         admin=written.admin,
         paths=written.paths,
         response_headers=written.response_headers,

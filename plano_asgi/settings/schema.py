@@ -35,6 +35,7 @@ from plano_asgi.settings.forwarding_schema import (
     ForwardSettings,
     TranslationSettings,
 )
+from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.section import Section
 
 ENV_PREFIX: Final = "PLANO_"
@@ -218,6 +219,7 @@ class PlanoSettings(Section, BaseSettings):
         forward: See there.
         failover: See there.
         translation: See there.
+        redis: See there.
         admin: See there.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
@@ -241,6 +243,7 @@ class PlanoSettings(Section, BaseSettings):
     forward: ForwardSettings = ForwardSettings()
     failover: FailoverSettings = FailoverSettings()
     translation: TranslationSettings = TranslationSettings()
+    redis: RedisSettings = RedisSettings()
     admin: AdminSettings = AdminSettings()
     paths: Annotated[tuple[PathEnd, ...], Field(min_length=1)] = DEFAULT_PATHS
     response_headers: Flag = True

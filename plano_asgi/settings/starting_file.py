@@ -98,6 +98,11 @@ model_providers:
 # translation:
 #   strict: false            # true: pass over models that cannot be told all of a call
 
+# redis:                     # what worker processes share what they know by
+#   url:                     # e.g. $REDIS_URL
+#   prefix: "plano:"
+#   timeout_ms: 250
+
 # admin:
 #   token:                   # decision log, reload, playground and metrics beyond loopback need one
 """

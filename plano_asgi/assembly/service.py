@@ -1,0 +1,80 @@
+"""`Service`: everything that settings have been turned into, and that lives as long as they are in force."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from plano_asgi.assembly.building import build_router
+from plano_asgi.errors import ConfigurationError, Fault
+from plano_asgi.router import Router
+from plano_asgi.settings import Settings
+
+if TYPE_CHECKING:
+    from plano_asgi.gateway import Gateway
+    from plano_asgi.stores.redis_server import RedisServer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The live objects of one configuration.
+
+    Attributes:
+        settings: What they were made of.
+        router: What decides.
+        gateway: What serves calls under `mode: forward`; None in the other modes.
+        redis: What worker processes share what they know by; None where they share nothing.
+    """
+
+    settings: Settings
+    router: Router
+    gateway: "Gateway | None" = None
+    redis: "RedisServer | None" = None
+
+    async def aclose(self) -> None:
+        """Stop deciding and close this event loop's connections; a later `router.start` opens it all again."""
+        self.router.close()
+        if self.gateway:
+            await self.gateway.aclose()
+        if self.redis:
+            await self.redis.aclose()
+
+
+def build_service(settings: Settings, *, router: Router | None = None) -> Service:
+    """Return the live objects of settings; nothing is loaded or connected yet.
+
+    Args:
+        settings: What to build.
+        router: Stands in for the one that the settings describe.
+
+    Raises:
+        ConfigurationError: The settings ask of a part what it cannot do.
+        ArtifactError: A model file is missing.
+        MissingExtraError: They ask for an extra that is not installed.
+    """
+    router = router or build_router(settings)
+    return Service(settings=settings, router=router, gateway=_gateway(settings, router), redis=_redis(settings))
+
+
+def _redis(settings: Settings) -> "RedisServer | None":
+    if settings.redis.url is None:
+        return None
+    from plano_asgi.stores.redis_server import RedisServer  # noqa: PLC0415 - only where the settings ask for it
+
+    try:
+        return RedisServer(settings.redis.url, timeout_s=settings.redis.timeout_ms / 1000)
+    except ValueError:
+        what = "is no URL of a Redis server; write redis://host:6379/0, rediss:// or unix://"
+        raise ConfigurationError([Fault(where="redis.url", what=what)]) from None
+
+
+def _gateway(settings: Settings, router: Router) -> "Gateway | None":
+    if settings.mode != "forward":
+        return None
+    from plano_asgi.assembly.forwarding import build_forwarder  # noqa: PLC0415 - only where the settings ask for it
+    from plano_asgi.gateway import Gateway  # noqa: PLC0415 - same: it brings an HTTP client along
+
+    return Gateway(
+        router=router,
+        forwarder=build_forwarder(settings),
+        to_default=settings.failover.to_default,
+        is_strict=settings.translation.strict,
+    )

@@ -1,0 +1,6 @@
+"""Serving a call ourselves: decide, find who can serve it, ask them, and account for what came of it."""
+
+from plano_asgi.gateway.account import Account
+from plano_asgi.gateway.gateway import Gateway, GatewayCall
+
+__all__ = ["Account", "Gateway", "GatewayCall"]

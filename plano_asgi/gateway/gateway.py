@@ -1,0 +1,126 @@
+"""`Gateway`: a call is decided, given to those who can serve it, and accounted for."""
+
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from plano_asgi.conversation import ApiFormat, LLMCall
+from plano_asgi.decisions import Reason, RoutingDecision, attempts_told
+from plano_asgi.errors import CallError, ForwardingError, WireFormatError
+from plano_asgi.events import CALL_FORWARDED, get_logger
+from plano_asgi.gateway.account import Account
+from plano_asgi.policy import Needs, capabilities_of, fit_capabilities, needs_of, pool_of
+from plano_asgi.router import Router
+from plano_asgi.upstream import Candidate, ForwardedAnswer, Forwarder, OutboundCall
+from plano_asgi.wire import JsonDocument
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayCall:
+    """A call to serve; neither its body nor its headers are in its `repr`.
+
+    Attributes:
+        call: What the caller asks for.
+        document: The body it was read from.
+        client_headers: What the caller sent with it.
+        request_id: What the call is known by.
+        bypass: Whether the caller asked not to be routed.
+    """
+
+    call: LLMCall
+    document: JsonDocument = field(repr=False)
+    client_headers: RawHeaders = field(repr=False)
+    request_id: str
+    bypass: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """Serves calls from the chosen providers; knows nothing of how they came in.
+
+    Attributes:
+        router: What decides.
+        forwarder: What asks providers.
+        to_default: Whether the default model is the last resort of every route.
+        is_strict: Whether a model is passed over that cannot be told all of a call.
+    """
+
+    router: Router
+    forwarder: Forwarder
+    to_default: bool = False
+    is_strict: bool = False
+
+    async def serve(self, served: GatewayCall, account: Account) -> ForwardedAnswer:
+        """Return the answer of the first model that has one, begun; its pieces are the caller's to close.
+
+        Args:
+            served: The call.
+            account: Is kept up to date, also where nothing is returned.
+
+        Raises:
+            CallError: There is no answer, or the call cannot be decided.
+        """
+        call, document = served.call, served.document
+        needs = needs_of(call, document.value)
+        decision = await self.router.aroute(call, bypass=served.bypass)
+        account.decision = decision = fit_capabilities(decision, needs, catalog=self.router.catalog)
+        pool = pool_of(decision, needs, catalog=self.router.catalog, to_default=self.to_default)
+        if not pool:
+            raise _nobody_for(decision, needs)
+        outbound = OutboundCall(
+            api_format=call.api_format,
+            body=document.data,
+            is_stream=call.is_stream,
+            client_headers=served.client_headers,
+            request_id=served.request_id,
+            is_strict=self.is_strict,
+        )
+        candidates = [Candidate(provider=provider, window=capabilities_of(provider).window) for provider in pool]
+        del served, document, needs  # nobody holds the body of a call while its answer is waited for
+        account.answer = await self.forwarder.forward(outbound, candidates, trail=account.trail)
+        return account.answer
+
+    def conclude(self, api_format: ApiFormat, account: Account) -> None:
+        """Account for a call that is over, however it has ended; one that was not decided leaves no trace."""
+        decision = account.served
+        if decision is None:
+            return
+        get_logger().info(
+            CALL_FORWARDED,
+            api_format=api_format.value,
+            route=decision.route,
+            model=decision.served_by,
+            attempts=attempts_told(decision.attempts),
+            status=account.status,
+            end=account.end,
+            input_tokens=account.usage.input_tokens,
+            output_tokens=account.usage.output_tokens,
+            losses=list(account.losses),
+            duration_ms=round((perf_counter() - account.started) * 1000, 1),
+        )
+
+    async def aclose(self) -> None:
+        """Close this event loop's connections; the next call opens new ones."""
+        await self.forwarder.aclose()
+
+
+def _nobody_for(decision: RoutingDecision, needs: Needs) -> CallError:
+    if decision.would_use is None and decision.reason is Reason.CAPABILITY:
+        wanted = ", ".join(
+            word
+            for word, is_needed in (("images", needs.vision), ("tools", needs.tools), ("audio", needs.audio))
+            if is_needed
+        )
+        what = f"no model of this service takes a call with {wanted or 'so long a conversation'}"
+        return ForwardingError(
+            f"{what}; leave that out, or shorten the conversation", status=422, code="no_capable_model"
+        )
+    if decision.would_use is None:
+        return WireFormatError("model: Field required", code="missing_required_parameter", param="model")
+    return WireFormatError(
+        "this service has no such model; name one that it declares",
+        code="model_not_found",
+        param="model",
+        status=404,
+    )
