@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plano_asgi.assembly.building import build_router
+from plano_asgi.assembly.prices import build_prices
 from plano_asgi.errors import ConfigurationError, Fault
+from plano_asgi.prices import PriceList
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
 
@@ -22,12 +24,14 @@ class Service:
         router: What decides.
         gateway: What serves calls under `mode: forward`; None in the other modes.
         redis: What worker processes share what they know by; None where they share nothing.
+        prices: What models cost.
     """
 
     settings: Settings
     router: Router
     gateway: "Gateway | None" = None
     redis: "RedisServer | None" = None
+    prices: PriceList
 
     async def aclose(self) -> None:
         """Stop deciding and close this event loop's connections; a later `router.start` opens it all again."""
@@ -51,7 +55,13 @@ def build_service(settings: Settings, *, router: Router | None = None) -> Servic
         MissingExtraError: They ask for an extra that is not installed.
     """
     router = router or build_router(settings)
-    return Service(settings=settings, router=router, gateway=_gateway(settings, router), redis=_redis(settings))
+    return Service(
+        settings=settings,
+        router=router,
+        gateway=_gateway(settings, router),
+        redis=_redis(settings),
+        prices=build_prices(settings),
+    )
 
 
 def _redis(settings: Settings) -> "RedisServer | None":

@@ -123,7 +123,8 @@ def _leaves(place: Outline, path: str) -> Iterator[str]:
     """Yield the path of every setting that holds a value of its own."""
     for known in _everything(place, path):
         found = outline_at(tuple(_keys(known)))
-        if found and not found.children and not (found.item and found.item.children):
+        has_parts = bool(found and found.kind is Kind.LIST and found.item and found.item.children)
+        if found and not found.children and not has_parts:
             yield known
 
 
@@ -151,7 +152,9 @@ def _place(annotation: object, metadata: list[object]) -> Outline:  # noqa: PLR0
         least = "a list that is not empty" if _bound(metadata, "min_length") else "a list"
         return Outline(kind=Kind.LIST, expects=f"expected {least}", item=_place(arguments[0], []))
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        return Outline(kind=Kind.MAP, expects="expected a mapping of names to text", item=_place(arguments[1], []))
+        item = _place(arguments[1], [])
+        of_what = "mappings" if item.children else "text"
+        return Outline(kind=Kind.MAP, expects=f"expected a mapping of names to {of_what}", item=item)
     if origin is Literal or (isinstance(annotation, type) and issubclass(annotation, Enum)):
         choices = arguments or tuple(member.value for member in annotation)  # type: ignore[attr-defined]  # an Enum
         return Outline(kind=Kind.TEXT, expects=f"expected one of {', '.join(choices)}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
+from plano_asgi.prices import Price
 from plano_asgi.providers import Capabilities, ModelCatalog, ModelProvider, convention_of
 from plano_asgi.settings.credentials import conventional_key
 from plano_asgi.settings.forwarding_schema import FailoverSettings, ForwardSettings, TranslationSettings
@@ -38,6 +39,7 @@ class Settings:
         forward: How providers are called, where we call them ourselves.
         failover: What happens then when one fails.
         translation: What happens then where one speaks another API.
+        prices: What models cost, as written, by qualified model.
         redis: What worker processes share what they know by.
         admin: Who may see the decision log, reload, playground and metrics.
         paths: Ends of the URL paths that are calls.
@@ -60,6 +62,7 @@ class Settings:
     forward: ForwardSettings
     failover: FailoverSettings
     translation: TranslationSettings
+    prices: Mapping[str, Price]
     redis: RedisSettings
     admin: AdminSettings
     paths: tuple[str, ...]
@@ -87,6 +90,7 @@ def settings_from(
         forward=written.forward,
         failover=written.failover,
         translation=written.translation,
+        prices={model: Price(**price.model_dump()) for model, price in written.prices.items()},
         redis=written.redis,
         admin=written.admin,
         paths=written.paths,

@@ -35,6 +35,7 @@ from plano_asgi.settings.forwarding_schema import (
     ForwardSettings,
     TranslationSettings,
 )
+from plano_asgi.settings.prices_schema import PriceSettings
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.section import Section
 
@@ -219,6 +220,7 @@ class PlanoSettings(Section, BaseSettings):
         forward: See there.
         failover: See there.
         translation: See there.
+        prices: What models cost, by qualified model.
         redis: See there.
         admin: See there.
         paths: Ends of the URL paths that are calls.
@@ -243,6 +245,7 @@ class PlanoSettings(Section, BaseSettings):
     forward: ForwardSettings = ForwardSettings()
     failover: FailoverSettings = FailoverSettings()
     translation: TranslationSettings = TranslationSettings()
+    prices: Mapping[Model, PriceSettings] = {}
     redis: RedisSettings = RedisSettings()
     admin: AdminSettings = AdminSettings()
     paths: Annotated[tuple[PathEnd, ...], Field(min_length=1)] = DEFAULT_PATHS

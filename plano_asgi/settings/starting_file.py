@@ -98,6 +98,8 @@ model_providers:
 # translation:
 #   strict: false            # true: pass over models that cannot be told all of a call
 
+# prices: {}                 # what models cost, USD for a million tokens: {openai/gpt-4o: {input: 2.5, output: 10}}
+
 # redis:                     # what worker processes share what they know by
 #   url:                     # e.g. $REDIS_URL
 #   prefix: "plano:"
