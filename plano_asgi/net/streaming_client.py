@@ -2,20 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from http.cookiejar import DefaultCookiePolicy
+from functools import cache, lru_cache, partial
 from itertools import count
 from ssl import SSLContext
-from typing import Final, Self
+from typing import Final
 
 import anyio
 import httpx
 from anyio.lowlevel import RunVar
 
 from plano_asgi.errors import NetworkError, NetworkTimeoutError, NoConnectionError
-from plano_asgi.net.decoding import Decoder, decoder_of
+from plano_asgi.net.connections import Connections
+from plano_asgi.net.decoding import decoder_of
 
-IDLE_CONNECTION_S: Final = 30.0
+MOST_URLS: Final = 1_024
 CLOSING_S: Final = 1.0
 _numbers = count()
 _NO_CONNECTION: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol)
@@ -45,13 +45,11 @@ class StreamingClient:
             connect_s: Seconds to wait for a free one, and for one to be made.
             http2: Whether HTTP/2 is spoken with servers that offer it; needs the package `h2`.
         """
-        self._limits: Final = httpx.Limits(
-            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=IDLE_CONNECTION_S
-        )
         self._timeout: Final = {"connect": connect_s, "pool": connect_s}
-        self._http2: Final = http2
-        self._trust: Final = _trust()
-        self._of_this_loop: RunVar[httpx.AsyncClient | None] = RunVar(f"plano_asgi_client_{next(_numbers)}")
+        self._new_connections: Final = partial(
+            Connections, connections=connections, patience_s=connect_s, trust=_trust(), http2=http2
+        )
+        self._of_this_loop: RunVar[Connections | None] = RunVar(f"plano_asgi_client_{next(_numbers)}")
 
     async def open(self, request: HttpRequest) -> "StreamedAnswer":
         """Return an answer of which the head is read; whoever asks closes it, and bounds the time that it may take.
@@ -61,43 +59,72 @@ class StreamingClient:
             NoConnectionError: There is no connection, and nothing was sent.
             NetworkError: The exchange broke off, or the answer is encoded in a way that cannot be read.
         """
+        connections = self._connections()
         try:
-            sent = httpx.Request(
-                "POST",
-                request.url,
-                headers=[
-                    (name.encode("latin-1"), value.encode("latin-1"))
-                    for name, value in (*request.headers, ("accept-encoding", "identity"))
-                ],
-                content=request.body,
-                extensions={"timeout": self._timeout},
-            )
-            response = await self._client().send(sent, stream=True)
-        except httpx.PoolTimeout:
+            transport = await connections.take()
+        except TimeoutError:
             raise NetworkTimeoutError("all connections to the server are in use") from None
-        except (*_NO_CONNECTION, UnicodeError) as error:  # the last: a host's name that DNS cannot carry
-            raise NoConnectionError(f"there is no connection ({_kind(error)})") from None
-        except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:  # the last: it was closed meanwhile
-            raise NetworkError(f"the exchange broke off ({_kind(error)})") from None
-        return await StreamedAnswer.of(response)
+        leased = _Leased(connections, transport)
+        try:
+            response = await transport.handle_async_request(self._as_sent(request))
+            leased.response = response
+            return StreamedAnswer(leased, response)
+        except BaseException as error:
+            await leased.aclose()
+            if isinstance(error, httpx.PoolTimeout):
+                raise NetworkTimeoutError("all connections to the server are in use") from None
+            if isinstance(error, (*_NO_CONNECTION, UnicodeError)):  # the last: a host's name that DNS cannot carry
+                raise NoConnectionError(f"there is no connection ({_kind(error)})") from None
+            if isinstance(
+                error, (httpx.HTTPError, httpx.InvalidURL, RuntimeError)
+            ):  # the last: it was closed meanwhile
+                raise NetworkError(f"the exchange broke off ({_kind(error)})") from None
+            raise
 
     async def aclose(self) -> None:
         """Close the connections of this event loop; the next request opens new ones."""
-        if client := self._of_this_loop.get(None):
+        if connections := self._of_this_loop.get(None):
             self._of_this_loop.set(None)
-            await client.aclose()
+            await connections.aclose()
 
-    def _client(self) -> httpx.AsyncClient:
-        client = self._of_this_loop.get(None)
-        if client is None:
-            client = self._new_client()
-            self._of_this_loop.set(client)
-        return client
+    def _connections(self) -> Connections:
+        connections = self._of_this_loop.get(None)
+        if connections is None:
+            connections = self._new_connections()
+            self._of_this_loop.set(connections)
+        return connections
 
-    def _new_client(self) -> httpx.AsyncClient:
-        client = httpx.AsyncClient(verify=self._trust, trust_env=False, limits=self._limits, http2=self._http2)
-        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        return client
+    def _as_sent(self, request: HttpRequest) -> httpx.Request:
+        headers = [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in (*request.headers, ("accept-encoding", "identity"))
+        ]
+        extensions = {"timeout": self._timeout}
+        return httpx.Request("POST", _parsed(request.url), headers=headers, content=request.body, extensions=extensions)
+
+
+@dataclass(slots=True)
+class _Leased:
+    """A transport in use, and the answer that comes over it."""
+
+    connections: Connections
+    transport: httpx.AsyncHTTPTransport
+    response: httpx.Response | None = None
+    is_over: bool = False
+
+    async def aclose(self) -> None:
+        """Give the connection back where the answer is read, and close it where it is not; whatever is cancelled."""
+        if self.is_over:
+            return
+        self.is_over = True
+        is_closed = False
+        with anyio.move_on_after(CLOSING_S, shield=True):
+            try:
+                if self.response:
+                    await self.response.aclose()
+                is_closed = True
+            finally:
+                await self.connections.give_back(self.transport, is_usable=is_closed)
 
 
 class StreamedAnswer:
@@ -108,23 +135,18 @@ class StreamedAnswer:
         headers: Headers by lower-case name.
     """
 
-    def __init__(self, response: httpx.Response, decoder: Decoder) -> None:
-        """Take over a response of which the head is read."""
+    def __init__(self, leased: _Leased, response: httpx.Response) -> None:
+        """Take over a response of which the head is read.
+
+        Raises:
+            NetworkError: It is encoded in a way that cannot be read; then nothing is taken over.
+        """
+        self._decoder: Final = decoder_of(response.headers.get("content-encoding", ""))
         self.status: Final = response.status_code
         self.headers: Final[Mapping[str, str]] = dict(response.headers)
-        self._response: Final = response
+        self._leased: Final = leased
         self._raw: Final = response.aiter_raw()
-        self._decoder: Final = decoder
         self._pending: Iterator[bytes] = iter(())
-
-    @classmethod
-    async def of(cls, response: httpx.Response) -> Self:
-        """Return the answer, or close it and raise a `NetworkError` where it cannot be decoded."""
-        try:
-            return cls(response, decoder_of(response.headers.get("content-encoding", "")))
-        except NetworkError:
-            await _close(response)
-            raise
 
     async def read(self) -> bytes:
         """Return the next piece, empty at the end.
@@ -147,7 +169,7 @@ class StreamedAnswer:
 
     async def aclose(self) -> None:
         """Give the connection back where the answer is read, and close it where it is not; whatever is cancelled."""
-        await _close(self._response)
+        await self._leased.aclose()
 
 
 @cache
@@ -156,12 +178,13 @@ def _trust() -> SSLContext:
     return httpx.create_ssl_context()
 
 
-async def _close(response: httpx.Response) -> None:
-    with anyio.move_on_after(CLOSING_S, shield=True):
-        await response.aclose()
+@lru_cache(MOST_URLS)
+def _parsed(url: str) -> httpx.URL:
+    """Return a URL as httpx reads it; those of the declared models come again and again."""
+    return httpx.URL(url)
 
 
-def _kind(error: Exception) -> str:
+def _kind(error: BaseException) -> str:
     """Return the name of the error behind an error; its words may hold addresses and are not ours."""
     cause: BaseException = error
     while cause.__cause__ or cause.__context__:
