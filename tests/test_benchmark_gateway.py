@@ -11,7 +11,14 @@ ROOT = Path(__file__).parents[1]
 
 def test_quick_run_serves_every_contender_under_every_load(tmp_path: Path) -> None:
     """Each contender answers under each load, and all figures but the provider's own CPU are finite numbers."""
-    command = [sys.executable, "-m", "benchmarks.gateway", "--quick", "--json", tmp_path / "result.json"]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "benchmarks.gateway",
+        "--quick",
+        "--json",
+        tmp_path / "result.json",
+    ]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert ran.returncode == 0, ran.stderr
 
