@@ -43,7 +43,8 @@ bench: $(READY) ## the exam of the router, speed and memory
 	$(BIN)/python -m benchmarks.routing_quality
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python -m benchmarks.overhead
-	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.gateway
 	$(BIN)/python -m benchmarks.decision --random arch_router --precision int8
 
 train: $(EXPORT)/.ready ## train the embedded router: make train DATASETS=folder ENCODER=folder

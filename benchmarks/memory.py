@@ -1,136 +1,57 @@
-"""Memory growth per call over 20,000 calls through the decision endpoint, after warm-up.
+"""Memory: growth per call after warm-up, and what streams hold whose readers have stopped.
 
 ```text
-python benchmarks/memory.py [--calls N] [--json FILE]
+python -m benchmarks.memory [--calls N] [--readers N] [--json FILE]
 ```
 
-Exits 1 when the process grows by 256 bytes a call or more. Every text is new, so each good call is classified; the
-cache is small enough to be full after warm-up; a tenth of the calls brings its own policy, a twentieth is broken. The
-baseline in the same run is as many calls that are refused before they are read.
+Exits 1 when the process grows by 256 bytes a call or more: over calls through the decision endpoint, and over calls
+that the gateway serves, streamed ones, failures and callers that go away among them. Beside them stand as many calls
+that are refused before they are read. Slow readers have each read the beginning of a stream of 4 MB, and stopped.
 """
 
 import argparse
 import asyncio
-import gc
 import json
 import platform
 import sys
-import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import count
 from pathlib import Path
+from typing import Final
 
-import psutil
 from rich.console import Console
-from rich.progress import track
 
-from plano_asgi.assembly import build_router
-from plano_asgi.http.server import create_app
-from plano_asgi.settings import STARTING_FILE, load_settings
+from benchmarks.memory_growth.deciding import growth_of_decisions
+from benchmarks.memory_growth.forwarding import bytes_of_slow_readers, growth_of_forwarding
 
-BOUND_BYTES = 256
-WARM_UP_CALLS = 2_000
-WORDS = (
-    "write",
-    "explain",
-    "fix",
-    "translate",
-    "plan",
-    "draft",
-    "sum",
-    "draw",
-    "test",
-    "letter",
-    "garden",
-    "engine",
-    "poem",
-)
-PATH = "/routing/v1/chat/completions"
+BOUND_BYTES: Final = 256
 
 
 def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--readers", type=int, default=1_000)
     parser.add_argument("--json", type=Path, help="where to write the result")
     arguments = parser.parse_args()
-    growth, refused = asyncio.run(measure(arguments.calls))
+    decided, refused = asyncio.run(growth_of_decisions(arguments.calls))
+    forwarded = asyncio.run(growth_of_forwarding(arguments.calls))
+    held = asyncio.run(bytes_of_slow_readers(arguments.readers))
     result = {
         "calls": arguments.calls,
-        "growth_bytes_per_call": round(growth, 1),
+        "growth_bytes_per_call": round(decided, 1),
         "growth_bytes_per_refused_call": round(refused, 1),
+        "growth_bytes_per_forwarded_call": round(forwarded, 1),
         "bound_bytes_per_call": BOUND_BYTES,
+        "slow_readers": arguments.readers,
+        "kib_per_slow_reader": round(held / 1024, 1),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}, onnxruntime {version('onnxruntime')}",
     }
     Console().print(result)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    return 0 if growth < BOUND_BYTES else 1
-
-
-async def measure(calls: int) -> tuple[float, float]:
-    """Return the growth of resident memory in bytes a call: of mixed calls, and of refused ones."""
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "plano.yaml"
-        config.write_text(STARTING_FILE, encoding="utf-8")
-        settings = load_settings(config, environ={"PLANO_CACHE__SIZE": "500"})
-    router = build_router(settings)
-    router.start()
-    app = create_app(settings, router)
-    numbers = count()
-    for body in bodies(WARM_UP_CALLS, numbers):
-        await post(app, body)
-    before = resident_bytes()
-    for body in track(bodies(calls, numbers), "mixed calls", total=calls, console=Console(stderr=True)):
-        await post(app, body)
-    between = resident_bytes()
-    for _ in range(calls):
-        await post(app, b"{")
-    after = resident_bytes()
-    router.close()
-    return (between - before) / calls, (after - between) / calls
-
-
-def bodies(calls: int, numbers: Iterator[int]) -> Iterator[bytes]:
-    """Yield bodies that differ: every tenth brings a policy of its own, every twentieth is broken."""
-    for _ in range(calls):
-        number = next(numbers)
-        said = " ".join(WORDS[(number * step) % len(WORDS)] for step in (1, 3, 7)) + f" {number}"
-        body: dict[str, object] = {"model": "auto", "messages": [{"role": "user", "content": said}]}
-        if number % 10 == 0:
-            route = {
-                "name": f"route {number % 50}",
-                "description": "all kinds of letters",
-                "models": ["openai/gpt-4o-mini"],
-            }
-            body["routing_preferences"] = [route]
-        data = json.dumps(body).encode()
-        yield data[:-1] if number % 20 == 1 else data
-
-
-async def post(app: object, body: bytes) -> None:
-    """Send one call to the app, without a server between."""
-
-    async def receive() -> dict[str, object]:
-        await asyncio.sleep(0)  # as a server does; the event loop forgets cancelled timers only when it gets a turn
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: object) -> None:
-        del message
-
-    headers = [(b"content-type", b"application/json")]
-    scope = {"type": "http", "method": "POST", "path": PATH, "root_path": "", "headers": headers, "query_string": b""}
-    await app(scope, receive, send)  # type: ignore[operator]  # any ASGI app
-
-
-def resident_bytes() -> int:
-    """Return the resident memory of this process after a collection."""
-    gc.collect()
-    resident: int = psutil.Process().memory_info().rss
-    return resident
+    return 0 if max(decided, forwarded) < BOUND_BYTES else 1
 
 
 if __name__ == "__main__":

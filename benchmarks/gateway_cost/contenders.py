@@ -69,7 +69,7 @@ class Contender:
 @contextmanager
 def contenders(litellm: Path | None) -> Iterator[Sequence[Contender]]:
     """Give all contenders, up and answering; `litellm` is the command of that proxy."""
-    provider_port, ours_port, litellm_port = (_free_port() for _ in range(3))
+    provider_port, ours_port, litellm_port = (free_port() for _ in range(3))
     with (
         tempfile.TemporaryDirectory() as name,
         _running([sys.executable, "-m", "benchmarks.gateway_cost.provider", str(provider_port)], provider_port, {}),
@@ -111,7 +111,7 @@ def _running(command: Sequence[str], port: int, environ: Mapping[str, str]) -> I
     with subprocess.Popen(command, env={**os.environ, **environ}, stdout=quiet, stderr=quiet) as process:  # noqa: S603 - our own command
         try:
             until = time.monotonic() + 120
-            while not _is_listening(port):
+            while not is_listening(port):
                 if process.poll() is not None or time.monotonic() > until:
                     raise RuntimeError(f"{' '.join(command)} does not serve")
                 time.sleep(0.1)
@@ -120,11 +120,13 @@ def _running(command: Sequence[str], port: int, environ: Mapping[str, str]) -> I
             process.terminate()
 
 
-def _is_listening(port: int) -> bool:
+def is_listening(port: int) -> bool:
+    """Return whether a server listens on a port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
