@@ -1,0 +1,63 @@
+"""LangChain's messages as a router reads them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.messages import AIMessage, BaseMessage
+
+from plano_asgi.conversation import ApiFormat, LLMCall, Message, Role
+from plano_asgi.policy import Needs, needs_of
+from plano_asgi.wire.content import IMAGE_PARTS, TEXT_PARTS
+from plano_asgi.wire.inline_policy import INLINE_KEYS, read_inline_policy
+
+_ROLES: Final = {
+    "system": Role.SYSTEM,
+    "developer": Role.SYSTEM,
+    "human": Role.USER,
+    "user": Role.USER,
+    "ai": Role.ASSISTANT,
+    "assistant": Role.ASSISTANT,
+    "tool": Role.TOOL,
+    "function": Role.TOOL,
+}
+
+
+def call_of(messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> LLMCall:
+    """Return the call that messages make; a policy of their own is `routing_policy` or `routing_preferences`.
+
+    Args:
+        messages: The conversation, oldest first.
+        options: What the call is made with besides.
+
+    Raises:
+        InlinePolicyError: The call's own policy is malformed.
+    """
+    return LLMCall(
+        api_format=ApiFormat.CHAT_COMPLETIONS,
+        conversation=tuple(map(_message, messages)),
+        inline_policy=read_inline_policy({key: options.get(key) for key in INLINE_KEYS}),
+    )
+
+
+def needs_of_call(call: LLMCall, messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> Needs:
+    """Return what a call asks of a model: to read images or audio, to call tools, to read that much."""
+    body = {"tools": options.get("tools"), "messages": [{"content": message.content} for message in messages]}
+    return needs_of(call, body)
+
+
+def parts_of(message: BaseMessage) -> Iterator[Mapping[str, Any]]:
+    """Yield the parts of a message; text that stands alone is a part too."""
+    content = message.content
+    for part in [content] if isinstance(content, str) else content:
+        yield {"type": "text", "text": part} if isinstance(part, str) else part
+
+
+def _message(message: BaseMessage) -> Message:
+    parts = list(parts_of(message))
+    texts = [part["text"] for part in parts if part.get("type") in TEXT_PARTS and isinstance(part.get("text"), str)]
+    return Message(
+        role=_ROLES.get(getattr(message, "role", message.type), Role.USER),
+        text="\n".join(texts),
+        tool_calls=tuple(call["name"] for call in message.tool_calls) if isinstance(message, AIMessage) else (),
+        has_image=any(part.get("type") in IMAGE_PARTS for part in parts),
+    )

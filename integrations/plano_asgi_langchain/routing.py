@@ -1,0 +1,168 @@
+"""From a conversation to the models that may answer it: the router's decision, and what else the call asks for."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Final
+
+import anyio.to_thread
+from langchain_core.messages import BaseMessage
+
+from plano_asgi.assembly import build_router
+from plano_asgi.conversation import LLMCall
+from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Source
+from plano_asgi.errors import CallError, ClassificationError, ForwardingError, WireFormatError
+from plano_asgi.policy import Needs, fit_capabilities, pool_of
+from plano_asgi.router import Router
+from plano_asgi.router.stand_in import stand_in
+from plano_asgi.settings import Settings
+from plano_asgi_langchain.conversation import call_of, needs_of_call
+from plano_asgi_langchain.keeping import kept_decision
+from plano_asgi_langchain.tools import fit_tools
+
+NO_MODEL: Final = "missing_required_parameter"  # as the gateway says it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be done about a call.
+
+    Attributes:
+        decision: Where it goes.
+        models: Declared models that may answer it, the first to be tried first; at least one.
+    """
+
+    decision: RoutingDecision
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A call as the router takes it; `settled` is the decision where none is to be made."""
+
+    call: LLMCall
+    needs: Needs
+    tools: Sequence[Any] = field(repr=False)
+    settled: RoutingDecision | None
+
+
+class Routing:
+    """Decides calls by one configuration. Thread-safe; its model is loaded by the first call, once in each process."""
+
+    def __init__(self, settings: Settings, *, router: Router | None = None) -> None:
+        """Build the router of the settings, or take one that is there; nothing is loaded yet.
+
+        Raises:
+            ConfigurationError: The settings ask of the classifier what it cannot do.
+            ArtifactError: A model file is missing.
+        """
+        self.router = router or build_router(settings)
+        self.catalog = self.router.catalog
+        self._failover = settings.failover
+        self._started_in: int | None = None
+        self._starting = Lock()
+
+    @property
+    def digest(self) -> str:
+        """What the choice of a model depends on: routes, models, their order, default and thresholds, as 32 digits."""
+        rules, policy = self.router.rules, self.router.policy
+        models = [(preference.models, preference.selection_policy) for preference in policy.preferences]
+        told = (models, rules.default_model, rules.unmatched, rules.threshold, sorted(rules.thresholds.items()))
+        return hashlib.blake2b(policy.digest + repr(told).encode(), digest_size=16).hexdigest()
+
+    def plan(self, messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> Plan:
+        """Return what is to be done about a call; blocks while it is classified.
+
+        Args:
+            messages: The conversation, oldest first.
+            options: What the call is made with besides: `model`, `tools`, `routing_policy`, `routing_preferences`.
+
+        Raises:
+            CallError: Its own policy is malformed or not allowed, no declared model can serve it, or the classifier
+                failed and `routing.on_error` is `reject`.
+        """
+        asked = self._asked(messages, options)
+        if asked.settled:
+            return self._planned(asked, asked.settled)
+        self.start()
+        return self._planned(asked, self.router.route(asked.call))
+
+    async def aplan(self, messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> Plan:
+        """Return what is to be done about a call, without blocking the event loop; the same as `plan` otherwise."""
+        asked = self._asked(messages, options)
+        if asked.settled:
+            return self._planned(asked, asked.settled)
+        await self.astart()
+        return self._planned(asked, await self.router.aroute(asked.call))
+
+    def start(self) -> None:
+        """Load the model, unless this process has; one that is elsewhere and cannot be asked is asked again later.
+
+        Raises:
+            ArtifactError: A model file is missing or not the published one.
+            MissingExtraError: The classifier needs an extra that is not installed.
+        """
+        with self._starting:
+            if self._is_started:
+                return
+            with suppress(ClassificationError):  # which the router has logged; `routing.on_error` decides meanwhile
+                self.router.start()
+            self._started_in = os.getpid()
+
+    async def astart(self) -> None:
+        """Load the model without blocking the event loop; as `start` otherwise."""
+        if not self._is_started:
+            await anyio.to_thread.run_sync(self.start)
+
+    @property
+    def _is_started(self) -> bool:
+        return stand_in() is not None or self._started_in == os.getpid()
+
+    def _asked(self, messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> _Asked:
+        call = call_of(messages, options)
+        return _Asked(
+            call=call,
+            needs=needs_of_call(call, messages, options),
+            tools=options.get("tools") or (),
+            settled=self._chosen(options.get("model"), call) or self._kept(messages, options),
+        )
+
+    def _chosen(self, model: str | None, call: LLMCall) -> RoutingDecision | None:
+        """Return the decision for a model that the caller names itself; None where it names none."""
+        if model is None:
+            return None
+        qualified = self.catalog.qualified(model.replace(":", "/", 1) if "/" not in model else model)
+        if self.catalog.provider_of(qualified) is None:
+            what = f"no such model is declared; name one of {', '.join(sorted(self.catalog.models))}"
+            raise WireFormatError(f"model: {what}", code="model_not_found", param="model", status=404)
+        return RoutingDecision(
+            route=None,
+            models=(),
+            would_use=qualified,
+            reason=Reason.BYPASSED,
+            source=Source.NONE,
+            policy=PolicySource.INLINE if call.inline_policy else PolicySource.CONFIG,
+        )
+
+    def _kept(self, messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> RoutingDecision | None:
+        return kept_decision(messages, options, catalog=self.catalog)
+
+    def _planned(self, asked: _Asked, decision: RoutingDecision) -> Plan:
+        decision = fit_capabilities(decision, asked.needs, catalog=self.catalog)
+        decision = fit_tools(decision, asked.tools, catalog=self.catalog)
+        pool = pool_of(decision, asked.needs, catalog=self.catalog, to_default=self._failover.to_default)
+        if not pool:
+            raise _nobody_for(decision)
+        models = tuple(provider.model for provider in pool)
+        return Plan(decision=decision, models=models[: self._failover.attempts])
+
+
+def _nobody_for(decision: RoutingDecision) -> CallError:
+    if decision.reason is Reason.CAPABILITY:
+        what = "no model of the route takes this call's images, audio, tools or length, and the default does not either"
+        return ForwardingError(f"{what}; declare one that does", status=422, code="no_capable_model")
+    what = "no route matches and there is no default; set default: true at a provider, or name a model"
+    return WireFormatError(f"model: {what}", code=NO_MODEL, param="model")
