@@ -16,6 +16,7 @@ from plano_asgi.decisions import RoutingDecision
 from plano_asgi.router import Router
 from plano_asgi_langchain.delegating import agenerated, astreamed, generated, streamed
 from plano_asgi_langchain.failing_over import Attempts
+from plano_asgi_langchain.faults import named_faults
 from plano_asgi_langchain.profiles import common_profile
 from plano_asgi_langchain.routes import Route, Target, described
 from plano_asgi_langchain.routing import Plan, Routing
@@ -47,7 +48,7 @@ class ChatPlano(BaseChatModel):
         failover: Whether a route's further models are asked when one fails.
     """
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     config: Path | None = None
     routes: Mapping[str, Route] | None = Field(default=None, repr=False, exclude=True)
@@ -66,6 +67,16 @@ class ChatPlano(BaseChatModel):
     _targets: Targets = PrivateAttr()
     _instances: Mapping[str, BaseChatModel] = PrivateAttr()
 
+    def __init__(self, **fields: Any) -> None:
+        """Read the configuration and put the router together; nothing is loaded yet.
+
+        Raises:
+            ConfigurationError: The configuration cannot be used; every fault is named.
+            pydantic.ValidationError: A field is unknown or of another type.
+        """
+        with named_faults():
+            super().__init__(**fields)
+
     @classmethod
     def from_config(cls, path: str | Path, **fields: Any) -> Self:
         """Return a model for a configuration file; the environment wins over it.
@@ -76,7 +87,7 @@ class ChatPlano(BaseChatModel):
         return cls(config=Path(path), **fields)
 
     def model_post_init(self, context: Any, /) -> None:
-        """Read the configuration and put the router together; nothing is loaded yet."""
+        """Put together what the fields describe."""
         super().model_post_init(context)
         written = described(self.config, self.routes, self.default)
         self._instances = written.instances

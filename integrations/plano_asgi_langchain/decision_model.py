@@ -1,7 +1,7 @@
 """`PlanoDecisionModel`: LangChain's typed questions, answered by the router's classifier."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from plano_asgi.preferences import (
 from plano_asgi.router import Router
 from plano_asgi.settings import load_settings
 from plano_asgi_langchain.conversation import call_of
+from plano_asgi_langchain.faults import named_faults
 from plano_asgi_langchain.routing import Routing
 
 try:
@@ -48,7 +49,7 @@ class PlanoDecisionModel(BaseDecisionModel):
         router: A router whose classifier is shared, in place of one of its own.
     """
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     model: str = "plano"
     config: Path | None = None
@@ -56,8 +57,17 @@ class PlanoDecisionModel(BaseDecisionModel):
 
     _routing: Routing = PrivateAttr()
 
+    def __init__(self, **fields: Any) -> None:
+        """Read the configuration; nothing is loaded yet.
+
+        Raises:
+            ConfigurationError: The configuration cannot be used; every fault is named.
+        """
+        with named_faults():
+            super().__init__(**fields)
+
     def model_post_init(self, context: Any, /) -> None:
-        """Read the configuration; nothing is loaded yet."""
+        """Put together what the fields describe."""
         super().model_post_init(context)
         providers = [{"model": _NOBODY, "default": True}]
         settings = load_settings(self.config, overrides={"model_providers": providers, "routing_preferences": []})
@@ -71,19 +81,21 @@ class PlanoDecisionModel(BaseDecisionModel):
     def _classify(self, state: Any, questions: dict[str, Any]) -> ClassifierResponse:
         calls = {name: _call(state, question, self._model_of_policies) for name, question in questions.items()}
         self._routing.start()
-        return self._response({name: self._routing.router.route(call) for name, call in calls.items()})
+        return self._response(questions, {name: self._routing.router.route(call) for name, call in calls.items()})
 
     async def _aclassify(self, state: Any, questions: dict[str, Any]) -> ClassifierResponse:
         calls = {name: _call(state, question, self._model_of_policies) for name, question in questions.items()}
         await self._routing.astart()
-        return self._response({name: await self._routing.router.aroute(call) for name, call in calls.items()})
+        return self._response(
+            questions, {name: await self._routing.router.aroute(call) for name, call in calls.items()}
+        )
 
     @property
     def _model_of_policies(self) -> str:
         return min(self._routing.catalog.models)
 
-    def _response(self, decisions: Mapping[str, RoutingDecision]) -> ClassifierResponse:
-        answers = {name: _answer(decision.scores) for name, decision in decisions.items()}
+    def _response(self, questions: Mapping[str, Any], decisions: Mapping[str, RoutingDecision]) -> ClassifierResponse:
+        answers = {name: _answer(decision.scores, questions[name].criteria) for name, decision in decisions.items()}
         return ClassifierResponse(model=self._routing.router.classifier.kind, answers=answers, usage=_NO_TOKENS)
 
 
@@ -110,18 +122,14 @@ def _call(state: Any, question: Any, model: str) -> LLMCall:
     return replace(call, inline_policy=RoutingPolicy(preferences=preferences))
 
 
-def _answer(scores: Scores | None) -> ChoiceAnswer:
+def _answer(scores: Scores | None, labels: Collection[str]) -> ChoiceAnswer:
     if scores is None:
         raise ClassificationError("the classifier has no answer to this question now; its log line says why")
-    chances = {**scores.routes, NO_ROUTE_NAME: scores.other}
-    choice = max(scores.routes, key=lambda label: scores.routes[label])
-    total = sum(scores.routes.values()) or 1.0
-    return ChoiceAnswer(
-        type="choice",
-        choice=choice,
-        probabilities={label: chance / total for label, chance in scores.routes.items()},
-        confidence=min(1.0, chances[choice]),
-    )
+    chances = {label: scores.routes.get(label, scores.other) for label in labels}  # `other` is no route
+    choice = max(chances, key=lambda label: chances[label])
+    total = sum(chances.values())
+    shares = {label: chance / total if total else 1 / len(chances) for label, chance in chances.items()}
+    return ChoiceAnswer(type="choice", choice=choice, probabilities=shares, confidence=min(1.0, chances[choice]))
 
 
 def _messages(state: Any) -> list[BaseMessage]:

@@ -13,7 +13,7 @@ from llmock.pytest_plugin import LLMock
 from plano_asgi_langchain import ChatPlano, Route
 
 ROUTES = {
-    "code_generation": Route("writing code", "anthropic:claude-sonnet-4-20250514"),
+    "code_generation": Route("writing code", "anthropic:claude-sonnet-4-6"),
     "complex_reasoning": Route("proofs", "openai:gpt-4o"),
 }
 SCRIPTS: dict[str, list[Callable[[LLMock], object]]] = {
@@ -53,14 +53,15 @@ class TestUnit(ChatModelUnitTests):
 
 
 @pytest.mark.filterwarnings("ignore:OpenAI may require a filename")  # it is told of none by these tests
-class TestIntegration(ChatModelIntegrationTests):
+@pytest.mark.usefixtures("by_rule")
+class TestOverOpenAI(ChatModelIntegrationTests):
     """What holds of a chat model with a provider, by a real server that plays one."""
 
     @pytest.fixture(autouse=True)
-    def scripted(self, provider: LLMock, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scripted(self, llmock: LLMock, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let the server answer what a test wants to hear of it, and let a test's media not come from the network."""
         for script in SCRIPTS.get(request.node.originalname, ()):
-            script(provider)
+            script(llmock)
         monkeypatch.setattr(httpx, "get", lambda *_, **__: httpx.Response(200, content=b"not much of a picture"))
 
     @property
@@ -71,11 +72,11 @@ class TestIntegration(ChatModelIntegrationTests):
     @property
     def chat_model_params(self) -> dict[str, Any]:
         """How it is made."""
-        return {**PARAMETERS, "target_options": {"stream_usage": True}}
+        return {**PARAMETERS, "target_options": {"stream_usage": True}}  # which OpenAI's own URL does not need
 
     @property
     def supports_json_mode(self) -> bool:
-        """Both integrations have it."""
+        """OpenAI has it."""
         return True
 
     @property
@@ -112,3 +113,17 @@ class TestIntegration(ChatModelIntegrationTests):
     def model_override_value(self) -> str:
         """One that is declared."""
         return "gpt-4o"
+
+
+class TestOverAnthropic(TestOverOpenAI):
+    """The same where the calls of these tests go to another integration."""
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        """How it is made."""
+        return {**PARAMETERS, "default": "anthropic:claude-sonnet-4-6"}
+
+    @property
+    def supports_json_mode(self) -> bool:
+        """Anthropic has none."""
+        return False

@@ -1,0 +1,207 @@
+"""Where `ChatPlano` gets its models from: a file, the environment, or code."""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_anthropic import ChatAnthropic
+from langchain_openai import ChatOpenAI
+from llmock.pytest_plugin import LLMock
+from pydantic import SecretStr
+
+from plano_asgi import ConfigurationError, MissingExtraError
+from plano_asgi.testing import FixedClassifier, routed_by
+from plano_asgi_langchain import ChatPlano, Route
+
+CONFIGURATION = """
+model_providers:
+  - model: openai/gpt-4o-mini
+    default: true
+    base_url: {openai}
+    access_key: $TEAM_KEY
+  - model: anthropic/claude-sonnet-4-6
+    base_url: {anthropic}
+    access_key: sk-claude
+    headers: {{x-team: blue}}
+    routing_preferences:
+      - name: code_generation
+        description: writing functions
+  - model: vllm/llama
+    base_url: {openai}
+    routing_preferences:
+      - name: chat
+        description: small talk
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, llmock: LLMock, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a configuration of providers that a real server plays; the SDKs' own variables point nowhere."""
+    path = tmp_path / "team.yaml"
+    urls = {name: llmock.base_url(name) for name in ("openai", "anthropic")}
+    path.write_text(CONFIGURATION.format(**urls), encoding="utf-8")
+    monkeypatch.setenv("TEAM_KEY", "sk-team")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-somebody-elses")
+    for name in ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "answers"),
+    [("python", "claude-sonnet-4-6"), ("chat with me", "llama"), ("anything", "gpt-4o-mini")],
+)
+def test_targets_are_called_where_the_file_says(file: Path, llmock: LLMock, text: str, answers: str) -> None:
+    """Each provider is asked at its own URL, with the right client, and the SDKs' variables change nothing."""
+    llm = ChatPlano.from_config(file)
+
+    with routed_by({"python": "code_generation", "chat": "chat"}):
+        answer = llm.invoke(text)
+
+    assert answer.response_metadata["model_name"] == answers
+    assert llmock.last_request.model == answers
+
+
+def test_targets_are_given_their_own_keys(file: Path) -> None:
+    """Keys and headers are those of the file; a server without a key is never shown one of the environment."""
+    llm = ChatPlano.from_config(file, temperature=0.5, max_tokens=7)
+
+    mini, claude, llama = (llm.target(m) for m in ("openai/gpt-4o-mini", "anthropic/claude-sonnet-4-6", "vllm/llama"))
+
+    assert isinstance(mini, ChatOpenAI)
+    assert isinstance(claude, ChatAnthropic)
+    assert isinstance(llama, ChatOpenAI)
+    keys = [
+        str(getattr(target, name).get_secret_value())
+        for target, name in ((mini, "openai_api_key"), (claude, "anthropic_api_key"), (llama, "openai_api_key"))
+    ]  # type: ignore[union-attr]
+    assert keys == ["sk-team", "sk-claude", "none"]
+    assert claude.default_headers == {"x-team": "blue"}
+    assert [mini.temperature, claude.max_tokens] == [0.5, 7]
+
+
+def test_targets_are_made_once_and_late(file: Path) -> None:
+    """Nothing is made before it is called, and nothing twice."""
+    llm = ChatPlano.from_config(file)
+
+    assert llm._targets.made("vllm/llama") is None  # noqa: SLF001 - there is no other way to see what is not there
+    assert llm.target("vllm/llama") is llm.target("vllm/llama")
+
+
+def test_environment_alone_is_a_configuration(llmock: LLMock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ChatPlano()` reads the `PLANO_*` variables, and the SDKs their own."""
+    monkeypatch.setenv("PLANO_MODEL_PROVIDERS", '[{"model": "openai/gpt-4o-mini", "default": true}]')
+    monkeypatch.setenv(
+        "PLANO_ROUTING_PREFERENCES", '[{"name": "code", "description": "code", "models": ["openai/gpt-4o-mini"]}]'
+    )
+
+    with routed_by({"python": "code"}):
+        answer = ChatPlano().invoke("python")
+
+    assert answer.response_metadata["plano"]["route"] == "code"
+    assert llmock.last_request.model == "gpt-4o-mini"
+
+
+def test_routes_of_code_stand_in_for_those_of_the_file(file: Path) -> None:
+    """Routes and models that code declares replace the file's; what else the file says holds."""
+    file.write_text(file.read_text(encoding="utf-8") + "routing: {threshold: 0.9}\n", encoding="utf-8")
+
+    llm = ChatPlano(config=file, routes={"proofs": Route("proving", "openai/gpt-4o")}, default="openai:gpt-4o-mini")
+
+    with routed_by({"prove": "proofs"}):
+        decision = llm.decide("prove it")
+    assert decision.models == ("openai/gpt-4o",)
+    assert llm._routing.router.rules.threshold == 0.9  # noqa: SLF001 - a decision of a rule is certain
+
+
+@pytest.mark.parametrize(
+    ("routes", "default", "fault"),
+    [
+        ({}, "gpt-4o", "a model is written provider/model-name or provider:model-name"),
+        ({"a": Route("", "openai:gpt-4o")}, "openai:gpt-4o", "a description says in plain English"),
+        ({"other": Route("a", "openai:gpt-4o")}, "openai:gpt-4o", "reserved"),
+        ({"a": Route("a", "openai:gpt-4o")}, None, "default"),
+    ],
+    ids=["no provider", "no description", "reserved name", "no default"],
+)
+def test_fault_of_code_is_named(routes: dict[str, Route], default: str | None, fault: str) -> None:
+    """What is wrong with routes of code is said as it is of a file's, where they are made."""
+    with pytest.raises(ConfigurationError, match=fault):
+        ChatPlano(routes=routes, default=default)
+
+
+def test_two_chat_models_of_one_name_are_two_targets() -> None:
+    """Chat models that go by one name, as the same model at two temperatures, are told apart; one model is one."""
+    cold, hot = (ChatOpenAI(model="gpt-4o", temperature=heat, api_key=SecretStr("any")) for heat in (0, 1))
+
+    llm = ChatPlano(routes={"a": Route("a", [cold, hot]), "b": Route("b", [hot, "openai:gpt-4o-mini"])}, default=cold)
+
+    with routed_by({"x": "a"}):
+        assert llm.decide("x").models == ("openai/gpt-4o", "openai/gpt-4o@2")
+    assert llm.target("openai/gpt-4o@2") is hot
+    assert llm._routing.catalog.models == {"openai/gpt-4o", "openai/gpt-4o@2", "openai/gpt-4o-mini"}  # noqa: SLF001
+
+
+def test_router_can_be_shared(app_router: Any) -> None:
+    """A router that a service has already decides here too, with its models; no second one is built."""
+    llm = ChatPlano(router=app_router)
+
+    decision = llm.decide("anything")
+
+    assert decision.route == "code_generation"
+    assert app_router.classifier.calls
+
+
+@pytest.fixture
+def app_router(settings_of: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the router of a service."""
+    from plano_asgi.assembly import build_router  # noqa: PLC0415 - of this fixture alone
+
+    monkeypatch.setenv("PLANO_MODEL_PROVIDERS", '[{"model": "openai/gpt-4o-mini", "default": true}]')
+    settings = settings_of(CONFIGURATION.format(openai="http://a", anthropic="http://b").replace("$TEAM_KEY", "x"))
+    return build_router(settings, classifier=FixedClassifier({"code_generation": 0.9}))
+
+
+def test_fields_of_a_providers_own_reach_its_client(file: Path) -> None:
+    """What a target of another kind needs is passed on as it is."""
+    llm = ChatPlano.from_config(file, target_options={"seed": 7}, max_retries=5, timeout=3)
+
+    target = llm.target("vllm/llama")
+
+    assert isinstance(target, ChatOpenAI)
+    assert (target.seed, target.max_retries, target.request_timeout) == (7, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "package"), [("groq/llama", "langchain-groq"), ("mistral/large", "langchain-mistralai")]
+)
+def test_missing_integration_is_named(model: str, package: str) -> None:
+    """A provider whose LangChain package is not installed is an error that names it, by LangChain's own word."""
+    with pytest.raises(ImportError, match=package):
+        ChatPlano(default=model).target(model)
+
+
+def test_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without LangChain the adapter says what to type."""
+    import plano_asgi_langchain  # noqa: PLC0415 - to be imported a second time
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "langchain_core" else find_spec(name))
+    monkeypatch.delitem(sys.modules, "plano_asgi_langchain")
+
+    with pytest.raises(MissingExtraError, match=r"pip install 'plano-asgi\[langchain\]'"):
+        import_module(plano_asgi_langchain.__name__)
+
+
+def test_decision_model_says_what_it_needs() -> None:
+    """Where langchain-core has no decision models yet, the error names the version."""
+    import plano_asgi_langchain  # noqa: PLC0415 - asked for a name that may not be there
+
+    if find_spec("langchain_core.decisions"):
+        assert plano_asgi_langchain.PlanoDecisionModel.__doc__
+    else:
+        with pytest.raises(ImportError, match=r"pip install 'langchain-core>=1\.8'"):
+            plano_asgi_langchain.PlanoDecisionModel  # noqa: B018
