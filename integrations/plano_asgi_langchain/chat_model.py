@@ -12,6 +12,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from plano_asgi.assembly import build_router
 from plano_asgi.decisions import RoutingDecision
 from plano_asgi.router import Router
 from plano_asgi_langchain.delegating import agenerated, astreamed, generated, streamed
@@ -89,9 +90,14 @@ class ChatPlano(BaseChatModel):
     def model_post_init(self, context: Any, /) -> None:
         """Put together what the fields describe."""
         super().model_post_init(context)
-        written = described(self.config, self.routes, self.default)
-        self._instances = written.instances
-        self._routing = Routing(written.settings, router=self.router)
+        if self.router is None:
+            written = described(self.config, self.routes, self.default)
+            self._routing = Routing(build_router(written.settings), failover=written.settings.failover)
+            self._instances = written.instances
+        elif (self.config, self.routes, self.default) == (None, None, None):
+            self._routing, self._instances = Routing(self.router), {}
+        else:
+            raise ValueError("a router is configured already; leave out config, routes and default")
         said = ("temperature", "max_tokens", "timeout", "max_retries")
         options = {name: value for name in said if (value := getattr(self, name)) is not None}
         self._targets = Targets(

@@ -9,6 +9,7 @@ from typing import Any, Final
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, UsageMetadata
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from plano_asgi.assembly import build_router
 from plano_asgi.conversation import LLMCall
 from plano_asgi.decisions import RoutingDecision, Scores
 from plano_asgi.errors import ClassificationError
@@ -69,10 +70,7 @@ class PlanoDecisionModel(BaseDecisionModel):
     def model_post_init(self, context: Any, /) -> None:
         """Put together what the fields describe."""
         super().model_post_init(context)
-        providers = [{"model": _NOBODY, "default": True}]
-        settings = load_settings(self.config, overrides={"model_providers": providers, "routing_preferences": []})
-        routing = settings.routing.model_copy(update={"inline": "allow"})
-        self._routing = Routing(replace(settings, mode="rewrite", routing=routing), router=self.router)
+        self._routing = Routing(self.router or _router(self.config))
 
     @property
     def _provider(self) -> str:
@@ -97,6 +95,14 @@ class PlanoDecisionModel(BaseDecisionModel):
     def _response(self, questions: Mapping[str, Any], decisions: Mapping[str, RoutingDecision]) -> ClassifierResponse:
         answers = {name: _answer(decision.scores, questions[name].criteria) for name, decision in decisions.items()}
         return ClassifierResponse(model=self._routing.router.classifier.kind, answers=answers, usage=_NO_TOKENS)
+
+
+def _router(config: Path | None) -> Router:
+    """Return a router of the configured classifier, which takes the policy of any call."""
+    providers = [{"model": _NOBODY, "default": True}]
+    settings = load_settings(config, overrides={"model_providers": providers, "routing_preferences": []})
+    routing = settings.routing.model_copy(update={"inline": "allow"})
+    return build_router(replace(settings, routing=routing))
 
 
 def _call(state: Any, question: Any, model: str) -> LLMCall:

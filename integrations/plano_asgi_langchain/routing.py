@@ -11,14 +11,13 @@ from typing import Any, Final
 import anyio.to_thread
 from langchain_core.messages import BaseMessage
 
-from plano_asgi.assembly import build_router
 from plano_asgi.conversation import LLMCall
 from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Source
 from plano_asgi.errors import CallError, ClassificationError, ForwardingError, WireFormatError
 from plano_asgi.policy import Needs, fit_capabilities, pool_of
 from plano_asgi.router import Router
 from plano_asgi.router.stand_in import stand_in
-from plano_asgi.settings import Settings
+from plano_asgi.settings.forwarding_schema import FailoverSettings
 from plano_asgi_langchain.conversation import call_of, needs_of_call
 from plano_asgi_langchain.keeping import kept_decision
 from plano_asgi_langchain.tools import fit_tools
@@ -52,16 +51,11 @@ class _Asked:
 class Routing:
     """Decides calls by one configuration. Thread-safe; its model is loaded by the first call, once in each process."""
 
-    def __init__(self, settings: Settings, *, router: Router | None = None) -> None:
-        """Build the router of the settings, or take one that is there; nothing is loaded yet.
-
-        Raises:
-            ConfigurationError: The settings ask of the classifier what it cannot do.
-            ArtifactError: A model file is missing.
-        """
-        self.router = router or build_router(settings)
-        self.catalog = self.router.catalog
-        self._failover = settings.failover
+    def __init__(self, router: Router, *, failover: FailoverSettings | None = None) -> None:
+        """Take what decides, and how far a failing model is replaced; nothing is loaded yet."""
+        self.router = router
+        self.catalog = router.catalog
+        self._failover = failover or FailoverSettings()
         self._started_in: int | None = None
         self._starting = Lock()
 

@@ -14,6 +14,7 @@ from llmock.pytest_plugin import LLMock
 from pydantic import SecretStr
 
 from plano_asgi import ConfigurationError, MissingExtraError
+from plano_asgi.assembly import build_router
 from plano_asgi.testing import FixedClassifier, routed_by
 from plano_asgi_langchain import ChatPlano, Route
 
@@ -78,7 +79,7 @@ def test_targets_are_given_their_own_keys(file: Path) -> None:
     keys = [
         str(getattr(target, name).get_secret_value())
         for target, name in ((mini, "openai_api_key"), (claude, "anthropic_api_key"), (llama, "openai_api_key"))
-    ]  # type: ignore[union-attr]
+    ]
     assert keys == ["sk-team", "sk-claude", "none"]
     assert claude.default_headers == {"x-team": "blue"}
     assert [mini.temperature, claude.max_tokens] == [0.5, 7]
@@ -154,14 +155,13 @@ def test_router_can_be_shared(app_router: Any) -> None:
 
     assert decision.route == "code_generation"
     assert app_router.classifier.calls
+    with pytest.raises(ValueError, match="leave out config, routes and default"):
+        ChatPlano(router=app_router, default="openai:gpt-4o")
 
 
 @pytest.fixture
-def app_router(settings_of: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+def app_router(settings_of: Callable[[str], Any]) -> Any:
     """Return the router of a service."""
-    from plano_asgi.assembly import build_router  # noqa: PLC0415 - of this fixture alone
-
-    monkeypatch.setenv("PLANO_MODEL_PROVIDERS", '[{"model": "openai/gpt-4o-mini", "default": true}]')
     settings = settings_of(CONFIGURATION.format(openai="http://a", anthropic="http://b").replace("$TEAM_KEY", "x"))
     return build_router(settings, classifier=FixedClassifier({"code_generation": 0.9}))
 
