@@ -16,7 +16,7 @@ from plano_asgi.assembly import build_router
 from plano_asgi.testing import FixedClassifier, failing, routed_by
 from plano_asgi_langchain import ChatPlano, PlanoRouterMiddleware, Route
 
-pytestmark = pytest.mark.usefixtures("by_rule", "llmock")
+pytestmark = pytest.mark.usefixtures("llmock")
 
 CONFIGURATION = """
 model_providers:
@@ -41,9 +41,9 @@ class Context:
 
 
 @pytest.fixture
-def llm(llmock: LLMock) -> ChatPlano:
+def llm(by_rule: None) -> ChatPlano:
     """Return a model with two routes, to providers that a real server plays."""
-    del llmock
+    del by_rule
     routes = {
         "code_generation": Route("writing code", ["anthropic:claude-sonnet-4-6", "openai:gpt-4.1"]),
         "complex_reasoning": Route("proofs", "openai:gpt-4o"),
