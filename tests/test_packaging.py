@@ -14,6 +14,7 @@ import plano_asgi
 
 ROOT = Path(__file__).parents[1]
 WHEELHOUSE = ROOT / ".venv" / "wheelhouse"
+INTEGRATIONS = ROOT / "integrations"
 MODEL = "plano_asgi/classify/embedded/model"
 PYTHON = Path("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
@@ -97,9 +98,10 @@ def test_wheel_holds_the_model_with_its_licence(names: frozenset[str]) -> None:
 def test_wheel_holds_every_module_and_the_typing_marker(names: frozenset[str]) -> None:
     """What the tree has of the package is in the wheel, and type checkers are told that it is typed."""
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "plano_asgi").rglob("*.py")}
+    adapters = {path.relative_to(INTEGRATIONS).as_posix() for path in INTEGRATIONS.rglob("*.py")}
 
-    assert modules <= names
-    assert "plano_asgi/py.typed" in names
+    assert modules | adapters <= names
+    assert {"plano_asgi/py.typed", *(f"{path.name}/py.typed" for path in INTEGRATIONS.glob("plano_asgi_*"))} <= names
 
 
 def test_wheel_holds_nothing_else(names: frozenset[str]) -> None:
@@ -113,7 +115,8 @@ def test_wheel_holds_nothing_else(names: frozenset[str]) -> None:
     }
 
     assert strays == set()
-    assert {name.split("/")[0].partition("-")[0] for name in names} == {"plano_asgi"}
+    packages = {"plano_asgi", *(path.name for path in INTEGRATIONS.glob("plano_asgi_*"))}
+    assert {name.split("/")[0].partition("-")[0] for name in names} == packages
     assert not [name for name in names if "lab/corpus/" in name or "test_" in name]
 
 
@@ -173,6 +176,14 @@ except ImportError as error:
 
     assert said.startswith("MissingExtraError")
     assert "'plano-asgi[cpu]'" in said
+
+
+def test_bare_install_names_the_extra_that_the_langchain_adapter_needs(bare: Path) -> None:
+    """Without LangChain its adapter ends with the command that installs it."""
+    ran = run([bare, "-Ic", "import plano_asgi_langchain"], folder=folder_of(bare))
+
+    assert ran.returncode == 1
+    assert "pip install 'plano-asgi[langchain]'" in ran.stderr
 
 
 def test_bare_install_is_diagnosed_by_the_doctor(bare: Path) -> None:

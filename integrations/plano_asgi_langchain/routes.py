@@ -116,18 +116,22 @@ class _Names:
 
 
 def qualified(target: str) -> str:
-    """Return `provider/model` for LangChain's `provider:model`, and any other name as it is.
+    """Return the qualified name of a model that is named in either form.
 
     Raises:
         ConfigurationError: It names no provider.
     """
-    provider, sign, name = target.partition(":")
-    if sign and "/" not in provider:
-        return f"{provider}/{name}"
-    if "/" not in target:
+    name = in_plano_form(target)
+    if "/" not in name:
         what = "a model is written provider/model-name or provider:model-name, e.g. openai:gpt-4o"
         raise ConfigurationError([Fault(where="routes", what=what)])
-    return target
+    return name
+
+
+def in_plano_form(model: str) -> str:
+    """Return `provider/model` for LangChain's `provider:model`, and any other name as it is."""
+    provider, sign, name = model.partition(":")
+    return f"{provider}/{name}" if sign and "/" not in provider else model
 
 
 def name_of_instance(target: BaseChatModel) -> str:

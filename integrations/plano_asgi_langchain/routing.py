@@ -20,6 +20,7 @@ from plano_asgi.router.stand_in import stand_in
 from plano_asgi.settings.forwarding_schema import FailoverSettings
 from plano_asgi_langchain.conversation import call_of, needs_of_call
 from plano_asgi_langchain.keeping import kept_decision
+from plano_asgi_langchain.routes import in_plano_form
 from plano_asgi_langchain.tools import fit_tools
 
 NO_MODEL: Final = "missing_required_parameter"  # as the gateway says it
@@ -128,7 +129,7 @@ class Routing:
         """Return the decision for a model that the caller names itself; None where it names none."""
         if model is None:
             return None
-        qualified = self.catalog.qualified(model.replace(":", "/", 1) if "/" not in model else model)
+        qualified = self.catalog.qualified(in_plano_form(model))
         if self.catalog.provider_of(qualified) is None:
             what = f"no such model is declared; name one of {', '.join(sorted(self.catalog.models))}"
             raise WireFormatError(f"model: {what}", code="model_not_found", param="model", status=404)

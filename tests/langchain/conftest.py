@@ -79,7 +79,8 @@ class Says(BaseChatModel):
         for number, piece in enumerate((self.model[:2], self.model[2:])):
             if self.error and number == self.fails_after:
                 raise self.error
-            yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+            last: dict[str, Any] = {"chunk_position": "last", "response_metadata": {"model_name": self.model}}
+            yield ChatGenerationChunk(message=AIMessageChunk(content=piece, **(last if number else {})))
 
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any

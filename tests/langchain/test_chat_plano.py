@@ -97,7 +97,7 @@ async def test_call_goes_to_the_model_of_its_route(llm: ChatPlano, text: str, sa
 
     for answer in [*answers, astreamed]:
         assert answer is not None
-        assert answer.content == said
+        assert (answer.content, answer.response_metadata["model_name"]) == (said, said)
         assert (told(answer)["route"], told(answer)["model"]) == (route, f"says/{said}")
 
 
@@ -159,6 +159,14 @@ def test_named_model_skips_the_router(llm: ChatPlano) -> None:
     assert [answer.content for answer in answers] == ["thinker"] * 3
     assert told(answers[0])["reason"] == Reason.BYPASSED
     assert decisions == []
+
+
+@pytest.mark.parametrize("name", ["openrouter:deepseek/r1:free", "openrouter/deepseek/r1:free", "deepseek/r1:free"])
+def test_model_is_named_in_either_form(name: str) -> None:
+    """A name may have further colons and slashes; the first of them ends the provider."""
+    llm = ChatPlano(default="openrouter:deepseek/r1:free")
+
+    assert llm.decide(CODE, model=name).would_use == "openrouter/deepseek/r1:free"
 
 
 def test_unknown_model_is_refused_by_name_of_the_known(llm: ChatPlano) -> None:

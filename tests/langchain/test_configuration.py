@@ -1,5 +1,6 @@
 """Where `ChatPlano` gets its models from: a file, the environment, or code."""
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -164,6 +165,27 @@ def app_router(settings_of: Callable[[str], Any]) -> Any:
     """Return the router of a service."""
     settings = settings_of(CONFIGURATION.format(openai="http://a", anthropic="http://b").replace("$TEAM_KEY", "x"))
     return build_router(settings, classifier=FixedClassifier({"code_generation": 0.9}))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_model_is_loaded_once_in_each_process(app_router: Any) -> None:
+    """The first call of a process is preceded by a warm-up, in a forked worker too; later ones are not."""
+    llm = ChatPlano(router=app_router)
+    counts = []
+    for text in ("first", "second"):
+        llm.decide(text)
+        counts.append(len(app_router.classifier.calls))
+
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        before = len(app_router.classifier.calls)
+        llm.decide("third")
+        os.write(writing, bytes([len(app_router.classifier.calls) - before]))
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert counts == [2, 3]
+    assert os.read(reading, 1) == bytes([2])
 
 
 def test_fields_of_a_providers_own_reach_its_client(file: Path) -> None:
