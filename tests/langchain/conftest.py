@@ -58,6 +58,7 @@ class Says(BaseChatModel):
 
     @property
     def _llm_type(self) -> str:
+        """Say what it is."""
         return "says"
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
@@ -67,6 +68,7 @@ class Says(BaseChatModel):
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
+        """Say its name."""
         self.calls.append({"messages": messages, "stop": stop, **kwargs})
         if self.error:
             raise self.error
@@ -75,6 +77,7 @@ class Says(BaseChatModel):
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
+        """Say its name in two pieces, of which the last says what OpenAI's says."""
         self.calls.append({"messages": messages, "stop": stop, **kwargs})
         for number, piece in enumerate((self.model[:2], self.model[2:])):
             if self.error and number == self.fails_after:
@@ -85,6 +88,7 @@ class Says(BaseChatModel):
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
+        """Say its name in two pieces."""
         for chunk in self._stream(messages, stop, run_manager, **kwargs):
             yield chunk
 

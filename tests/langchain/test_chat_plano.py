@@ -334,6 +334,8 @@ class TestTools:
         """A route whose only model cannot call tools leaves such a call to the default."""
 
         class Plain(says):  # type: ignore[misc,valid-type]
+            """A model without tools."""
+
             bind_tools = BaseChatModel.bind_tools
 
         llm = llm_of({**targets, "thinker": Plain(model="thinker")})
