@@ -1,6 +1,7 @@
 """`PlanoRouterMiddleware`: each model call of an agent goes to the model that the policy has for it."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -13,10 +14,10 @@ from plano_asgi_langchain.failing_over import Attempts
 from plano_asgi_langchain.routing import NO_MODEL, Plan
 from plano_asgi_langchain.tools import neutral_tool
 
-try:
-    from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
-except ImportError as error:
-    raise MissingExtraError("langchain", needed_for="PlanoRouterMiddleware") from error
+if find_spec("langchain") is None:
+    raise MissingExtraError("langchain", needed_for="PlanoRouterMiddleware")
+
+from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 
 Request = ModelRequest[Any]
 Response = ModelResponse[Any]
