@@ -139,7 +139,9 @@ def test_broken_classifier_costs_no_call(llm: ChatPlano, llmock: LLMock) -> None
     assert llmock.last_request.model == "gpt-4o-mini"
 
 
-@pytest.mark.parametrize(("routing", "rule"), [("on_error: reject", failing), ("unmatched: requested", {})], ids=str)
+@pytest.mark.parametrize(
+    ("routing", "rule"), [("on_error: reject", failing), ("unmatched: requested", {})], ids=["reject", "no default"]
+)
 def test_agents_own_model_serves_where_the_router_has_none(
     llmock: LLMock, monkeypatch: pytest.MonkeyPatch, routing: str, rule: Any
 ) -> None:
