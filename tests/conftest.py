@@ -118,6 +118,7 @@ class RunningRedis:
             self.process.wait()
 
     def _answers(self) -> bool:
+        """Return whether it serves."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=0.2) as asked:
                 asked.sendall(b"PING\r\n")
