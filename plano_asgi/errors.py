@@ -20,7 +20,8 @@ PlanoError
 ├── ExportError (ValueError)            at a desk: a model cannot be exported, or its export is not as good as it
 ├── NetworkError (OSError)              another server could not be asked, or its answer is of no use
 │   ├── NetworkTimeoutError             ... within the time it was given
-│   └── NoConnectionError               ... since there is no connection to it
+│   ├── NoConnectionError               ... since there is no connection to it
+│   └── NoCredentialsError              ... since there is nothing to sign the request with
 ├── StoreError (OSError)                what is shared or kept elsewhere cannot be had; never reaches a caller as such
 └── ClassificationError (RuntimeError)  the classifier has no answer; never reaches a caller as such
     ├── ClassifierTimeoutError
@@ -207,6 +208,10 @@ class NetworkError(PlanoError, OSError):
 
 class NetworkTimeoutError(NetworkError):
     """Another server did not answer within the time it was given."""
+
+
+class NoCredentialsError(NetworkError):
+    """There is nothing to sign a request with; nothing was sent."""
 
 
 class NoConnectionError(NetworkError):

@@ -23,6 +23,7 @@ from plano_asgi.errors import (
 )
 from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, CLASSIFIER_FAILED, get_logger
 from plano_asgi.http.endpoints import LARGE_BODY_BYTES, decision_endpoints, send_answer
+from plano_asgi.http.models import models_endpoint
 from plano_asgi.http.replay import NOTHING_TAKEN, BodyEnd, TakenBody, take_body
 from plano_asgi.http.state import STATE_KEY, OwnMapping, PlanoState
 from plano_asgi.intake import Headers, error_answer
@@ -72,6 +73,7 @@ class PlanoMiddleware:
         self._service = build_service(self._settings, router=router)
         self._router = self._service.router
         self._endpoints = decision_endpoints(self._settings, self._router)
+        self._models = models_endpoint(self._settings)
         self._forwarding: Mapping[ApiFormat, ASGIApp] = {}
         if self._service.gateway:
             from plano_asgi.http.forwarding import forwarding_endpoints  # noqa: PLC0415 - brings an HTTP client along
@@ -89,6 +91,8 @@ class PlanoMiddleware:
         path = _path_in_app(scope)
         if endpoint := self._endpoints.get(path):
             await endpoint(scope, receive, send)
+        elif self._models and self._models.serves(scope["method"], path):
+            await self._models(scope, receive, send)
         elif scope["method"] == "POST" and (api_format := self._format_of(path)) and not _is_rewritten(scope):
             if self._forwarding:
                 await self._forwarding[api_format](scope, receive, send)

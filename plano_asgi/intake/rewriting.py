@@ -25,9 +25,10 @@ def rewritten_body(
     """Return the body with the decided model and without an inline policy; every other byte as it came.
 
     The model is written as its provider names it, or `qualified`. It stays as it is where the decision leaves it, or
-    keeps one that nobody declares.
+    keeps one that nobody declares; an alias is never left, since only we know it.
     """
-    provider = None if decision.reason in _KEEPS_MODEL else catalog.provider_of(decision.would_use or "")
+    is_kept = decision.reason in _KEEPS_MODEL and document.value.get("model") not in catalog.aliases
+    provider = None if is_kept else catalog.provider_of(decision.would_use or "")
     if provider is None:
         return rewrite(document, model=None)
     return rewrite(document, model=provider.model if qualified else bare_model(provider.model))
