@@ -34,16 +34,13 @@ WORDS = {
 
 def rows() -> Iterator[str]:
     """Yield the table of docs/providers.md as the data has it."""
-    names: dict[int, list[str]] = {}
-    for name, known in CONVENTIONS.items():
-        names.setdefault(id(known), []).append(f"`{name}`")
-    for known in dict.fromkeys(map(id, CONVENTIONS.values())):
-        convention = next(value for value in CONVENTIONS.values() if id(value) == known)
+    for convention in {id(known): known for known in CONVENTIONS.values()}.values():
+        names = ", ".join(f"`{name}`" for name, known in CONVENTIONS.items() if known is convention)
         spoken = ", ".join(word for spoken, word in WORDS.items() if spoken in convention.speaks)
         where = f"`{convention.base_url}`" if convention.base_url else "*yours*"
         variables = ", ".join(f"`{name}`" for name in convention.key_variables) or "-"
         sent = f"`{convention.key_header}`" if convention.key_header else "bearer"
-        yield f"| {', '.join(names[known])} | {where} | {spoken} | {variables} | {sent} |"
+        yield f"| {names} | {where} | {spoken} | {variables} | {sent} |"
 
 
 def test_page_has_the_table_that_the_data_has() -> None:

@@ -24,6 +24,7 @@ from plano_asgi.errors import (
 from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, CLASSIFIER_FAILED, get_logger
 from plano_asgi.http.endpoints import LARGE_BODY_BYTES, decision_endpoints, send_answer
 from plano_asgi.http.models import models_endpoint
+from plano_asgi.http.paths import path_in_app
 from plano_asgi.http.replay import NOTHING_TAKEN, BodyEnd, TakenBody, take_body
 from plano_asgi.http.state import STATE_KEY, OwnMapping, PlanoState
 from plano_asgi.intake import Headers, error_answer
@@ -91,7 +92,7 @@ class PlanoMiddleware:
         path = _path_in_app(scope)
         if endpoint := self._endpoints.get(path):
             await endpoint(scope, receive, send)
-        elif self._models and self._models.serves(scope["method"], path):
+        elif self._models and self._models.serves(scope):
             await self._models(scope, receive, send)
         elif scope["method"] == "POST" and (api_format := self._format_of(path)) and not _is_rewritten(scope):
             if self._forwarding:
@@ -235,9 +236,7 @@ def _path_in_app(scope: Scope) -> str:
     """Return the path less `root_path`; empty where an encoded slash makes it say two things."""
     if b"%2f" in (scope.get("raw_path") or b"").lower():
         return ""
-    path: str = scope["path"]
-    root = scope.get("root_path", "").rstrip("/")
-    return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
+    return path_in_app(scope)
 
 
 def _with_headers(send: Send, decision: RoutingDecision) -> Send:
