@@ -34,7 +34,8 @@ def _check_provider(
         draft.fault((*keys, "base_url"), _no_url(known))
     is_faulty = any(fault.where == dotted((*keys, "access_key")) for fault in draft.faults)
     has_key = provider.get("access_key") is not None or provider.get("passthrough_auth") is True or is_faulty
-    if has_key or conventional_key(model, environ) is not None:
+    is_signed = isinstance(provider.get("aws"), dict) and spoken.signed_for is not None
+    if has_key or (conventional_key(model, environ) is not None and not is_signed):
         return
     if spoken.signed_for:
         _check_signing(draft, keys, region or region_of_host(_text(provider, "base_url")), spoken, environ)

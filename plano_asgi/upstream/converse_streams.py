@@ -43,8 +43,7 @@ class WatchedConverseStream:
 
     def end(self) -> tuple[bytes, UnusableAnswerError | None]:
         """Return no more bytes, and what is wrong where the stream ends too early."""
-        is_whole = self._reader.is_between_messages and self._has_stopped
-        if is_whole or self.has_ended or self.error is not None:
+        if self._has_stopped or self.has_ended or self.error is not None:
             return b"", None
         return b"", UnusableAnswerError("the provider's stream ended before its answer was complete")
 

@@ -52,13 +52,15 @@ def upstream_request(  # noqa: PLR0913 - whom, in which API, with what, and how 
     spoken = ProviderFormat(api_format.value)
     client = _by_name(client_headers)
     headers = dict(_passed_on(client, is_account_passed=provider.is_auth_passed_through))
+    configured = {name.lower(): value.reveal() for name, value in provider.headers}
     if is_translated:
         headers = {name: value for name, value in headers.items() if not name.startswith(_OF_ANTHROPIC)}
+        configured.pop(_VERSION_HEADER, None)
     headers["content-type"] = "application/json"
-    configured = {name.lower(): value.reveal() for name, value in provider.headers}
     if spoken is ProviderFormat.MESSAGES:
-        headers[_VERSION_HEADER] = configured.get(_VERSION_HEADER) or headers.get(_VERSION_HEADER, ANTHROPIC_VERSION)
-    headers |= _credential(provider, client, key, version=headers.get(_VERSION_HEADER, ""))
+        headers.setdefault(_VERSION_HEADER, ANTHROPIC_VERSION)
+    version = configured.get(_VERSION_HEADER) or headers.get(_VERSION_HEADER, "")
+    headers |= _credential(provider, client, key, version=version)
     headers |= configured
     if provider.http_host:
         headers["host"] = provider.http_host

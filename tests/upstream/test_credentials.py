@@ -54,7 +54,8 @@ class Door:
         self.seen.append((request.scope["raw_path"].decode() + query, headers, json.loads(await request.body())))
         status = self.rejected.get(self.keys[-1], 200)
         if status != 200:
-            return JSONResponse({"error": {"message": f"no: {self.keys[-1]}", "type": "x"}}, status)
+            later = {"retry-after": "30"} if status == 429 else {}
+            return JSONResponse({"error": {"message": f"no: {self.keys[-1]}", "type": "x"}}, status, later)
         return JSONResponse(MESSAGE if request.url.path.endswith("/messages") else ANSWER)
 
     @property
@@ -166,7 +167,8 @@ def test_translated_call_is_in_the_version_that_we_write(
     door: Door, gateway: Callable[..., Starlette], ask_chat: Callable[..., httpx.Response]
 ) -> None:
     """Sampling parameters of a Chat Completions call reach Claude, since the version that takes them is named."""
-    app = gateway(f"model: anthropic/claude, base_url: '{door.url}', access_key: sk-own")
+    later = "headers: {anthropic-version: '2027-01-01'}"
+    app = gateway(f"model: anthropic/claude, base_url: '{door.url}', access_key: sk-own, {later}")
 
     ask_chat(app, temperature=0.5, headers={"anthropic-version": "2026-10-21", "anthropic-beta": "b"})
 
@@ -205,7 +207,7 @@ def test_keys_take_turns_by_their_weight(
 def test_rejected_key_is_left_alone_and_the_others_go_on(
     status: int, door: Door, gateway: Callable[..., Starlette], ask_often: Callable[..., list[httpx.Response]]
 ) -> None:
-    """A call whose key is rejected is answered with another key of the same model, and that key is not sent again."""
+    """A call whose key is rejected is answered by the same model at once with another, and the key is left alone."""
     door.rejected["bad"] = status
     app = gateway(f"model: own/a, base_url: '{door.url}', access_key: [bad, good, fine]")
 
@@ -264,11 +266,11 @@ def test_key_rests_for_as_long_as_it_was_told_to() -> None:
     now = [0.0]
     keys, provider = Keys(rest_s=60, clock=lambda: now[0]), keyed(1, 1)
 
-    assert keys.rejected(provider, Secret("k0"), 5.0)
-    assert not keys.rejected(provider, Secret("k1"), None)
-    assert keys.next(provider) == Secret("k0")  # both rest: the one that rests shortest
+    assert keys.rejected(provider, Secret("k1"), 5.0)
+    assert not keys.rejected(provider, Secret("k0"), None)
+    assert keys.next(provider) == Secret("k1")  # both rest: the one that rests shortest
     now[0] = 6.0
-    assert [keys.next(provider) for _ in range(3)] == [Secret("k0")] * 3
+    assert [keys.next(provider) for _ in range(3)] == [Secret("k1")] * 3
     now[0] = 61.0
     assert {keys.next(provider) for _ in range(2)} == {Secret("k0"), Secret("k1")}
 
