@@ -18,6 +18,7 @@ from plano_asgi.settings.fields import (
     Flag,
     Folder,
     Milliseconds,
+    Model,
     ModelReference,
     PathEnd,
     Prefer,

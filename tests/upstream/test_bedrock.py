@@ -31,7 +31,7 @@ ACCESS_ID, SECRET, TOKEN = "AKIDEXAMPLE", "wJalrXUtnFEMI/canary", "session/canar
 MODEL: Final = "eu.anthropic.claude-sonnet-4-20250514-v1:0"
 WORDS: Final = ("Guten ", "Tag, ", "日本語")
 TEXT: Final = "".join(WORDS)
-USAGE: Final = {"inputTokens": 7, "outputTokens": 4, "totalTokens": 11}
+USAGE: Final = {"inputTokens": 7, "outputTokens": 4, "totalTokens": 13, "cacheReadInputTokens": 2}
 TURNS: Final[Any] = [{"role": "user", "content": "Schreib etwas"}]
 SIGNED: Final = f"aws: {{access_key_id: {ACCESS_ID}, secret_access_key: '{SECRET}', session_token: '{TOKEN}'}}"
 CALLERS: Final = ("chat", "messages", "responses")
@@ -193,12 +193,12 @@ def told_of(model: str, logs: list[Any]) -> list[Any]:
 def test_tokens_that_bedrock_counts_are_accounted_for(
     gateway: Callable[..., Starlette], ask_chat: Callable[..., Any], *, stream: bool
 ) -> None:
-    """The log has the usage of an answer and of a stream, as Converse tells it."""
+    """The log has the usage of an answer and of a stream; what Converse counts beside, the cached tokens, included."""
     with capture_logs() as logs:
         ask_chat(gateway("counted"), stream=stream)
 
     (line,) = told_of("counted", logs)
-    assert (line["input_tokens"], line["output_tokens"], line["end"]) == (7, 4, "complete")
+    assert (line["input_tokens"], line["output_tokens"], line["end"]) == (9, 4, "complete")
 
 
 def test_stream_is_the_same_however_it_is_cut(gateway: Callable[..., Starlette], said_by: Callable[..., str]) -> None:
