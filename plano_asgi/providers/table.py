@@ -70,7 +70,7 @@ CONVENTIONS: Final[Mapping[str, Convention]] = MappingProxyType(
         "digitalocean": _DIGITALOCEAN,
         "do": _DIGITALOCEAN,
         "do_ai": _DIGITALOCEAN,
-        # https://www.edenai.co/docs
+        # https://www.edenai.co/docs/v3/integrations/openai-sdk-python
         "edenai": Convention(base_url="https://api.edenai.run/v3", key_variables=("EDENAI_API_KEY",)),
         "gemini": _GEMINI,
         "google": _GEMINI,
