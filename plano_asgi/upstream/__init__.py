@@ -1,7 +1,7 @@
 """Calling model providers ourselves: one call to one of them, and failover over several."""
 
 from plano_asgi.upstream.answers import ForwardedAnswer
-from plano_asgi.upstream.asking import Deadlines, OutboundCall
+from plano_asgi.upstream.asking import Deadlines, OutboundCall, UpstreamClient
 from plano_asgi.upstream.breaker import BreakerRules, Breakers
 from plano_asgi.upstream.course import Candidate, FailoverRules
 from plano_asgi.upstream.forwarder import Forwarder, server_of
@@ -15,5 +15,6 @@ __all__ = [
     "ForwardedAnswer",
     "Forwarder",
     "OutboundCall",
+    "UpstreamClient",
     "server_of",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 import anyio.to_thread
@@ -20,7 +20,7 @@ from plano_asgi.errors import (
     UnusableAnswerError,
     WireFormatError,
 )
-from plano_asgi.net import HttpRequest, StreamedAnswer, StreamingClient
+from plano_asgi.net import HttpRequest, StreamedAnswer
 from plano_asgi.providers import ModelProvider
 from plano_asgi.upstream.answers import ForwardedAnswer, OnePiece, StreamPieces, told_headers
 from plano_asgi.upstream.exchanges import Exchange, exchange_with
@@ -38,6 +38,20 @@ _ESSENTIAL: Final = {
     ApiFormat.MESSAGES: "content",
     ApiFormat.RESPONSES: "output",
 }
+
+
+class UpstreamClient(Protocol):
+    """What asks a server."""
+
+    async def open(self, request: HttpRequest) -> StreamedAnswer:
+        """Return an answer of which the head is read; whoever asks closes it, and bounds the time that it may take.
+
+        Raises:
+            NetworkError: There is none.
+        """
+
+    async def aclose(self) -> None:
+        """Close what this event loop has opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +110,7 @@ class Outcome:
 
 
 async def ask(  # noqa: PLR0913 - whom, what, and how long
-    client: StreamingClient,
+    client: UpstreamClient,
     provider: ModelProvider,
     call: OutboundCall,
     *,
@@ -155,7 +169,7 @@ class _Attempt:
     until: float = field(kw_only=True)
     on_failure: Callable[[], None] = field(kw_only=True)
 
-    async def make(self, client: StreamingClient, request: HttpRequest) -> Outcome:
+    async def make(self, client: UpstreamClient, request: HttpRequest) -> Outcome:
         answer = await client.open(request)
         is_kept = False
         try:

@@ -6,6 +6,7 @@ from typing import Final
 
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import ForwardingError
+from plano_asgi.hops import HOP_HEADER, hops_of
 from plano_asgi.net import HttpRequest
 from plano_asgi.providers import ModelProvider
 
@@ -40,9 +41,11 @@ def upstream_request(
     Raises:
         ForwardingError: 401 where the caller's own key is to be sent, and there is none.
     """
+    client_headers = tuple(client_headers)
     client = _by_name(client_headers)
     headers = dict(_passed_on(client, is_account_passed=provider.is_auth_passed_through))
     headers["content-type"] = "application/json"
+    headers[HOP_HEADER] = str(hops_of(client_headers) + 1)
     if api_format is ApiFormat.MESSAGES:
         headers.setdefault("anthropic-version", ANTHROPIC_VERSION)
     headers |= _credential(provider, client)
