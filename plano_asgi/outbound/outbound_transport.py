@@ -62,6 +62,7 @@ class OutboundTransport:
     def __init__(self, inner: object, *, settings: Settings, router: Router | None) -> None:
         """Put the parts together, and start the router unless it is given."""
         self._inner: Final[Any] = inner
+        self._is_inner_given: Final = inner is not None
         self._settings: Final = settings
         self._of_the_library: Final[dict[tuple[int, str, bool], Any]] = {}
         self._loops: Final[dict[int, BackgroundLoop]] = {}  # by process: a child has no threads of its parent's
@@ -85,7 +86,7 @@ class OutboundTransport:
         if calls is None or api_format is None:
             return inner.handle_request(request)
         call = _call_of(request, api_format, body=request.read() if self._fits(request) else None)
-        client = BlockingInner(inner, family_of(request), self._patience(request)) if self._inner else None
+        client = BlockingInner(inner, family_of(request), self._patience(request)) if self._is_inner_given else None
         loop = self._loop()
         try:
             served = loop.run(partial(calls.answer, call, client))
@@ -102,7 +103,7 @@ class OutboundTransport:
         if calls is None or api_format is None:
             return await inner.handle_async_request(request)
         call = _call_of(request, api_format, body=await request.aread() if self._fits(request) else None)
-        client = AwaitedInner(inner, family_of(request), self._patience(request)) if self._inner else None
+        client = AwaitedInner(inner, family_of(request), self._patience(request)) if self._is_inner_given else None
         try:
             served = await calls.answer(call, client)
         except TimeoutError:
@@ -153,7 +154,7 @@ class OutboundTransport:
 
     def _inner_for(self, request: Any, *, is_async: bool) -> Any:  # noqa: ANN401 - of httpx or httpx2
         """Return what sends a request that is left alone: the transport that was given, or one of the library's own."""
-        if self._inner is None:
+        if not self._is_inner_given:
             family = family_of(request)
             key = (os.getpid(), family.__name__, is_async)
             return self._of_the_library.get(key) or self._of_the_library.setdefault(

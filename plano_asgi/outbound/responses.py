@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
+from plano_asgi.intake.rewriting import rewritten_headers
 from plano_asgi.outbound.background_loop import BackgroundLoop
 from plano_asgi.outbound.calls import LeftAlone, ServedAnswer, ServedBody
 from plano_asgi.outbound.family import family_of, joined
 
 _OURS: Final = b"x-plano-"
-_LENGTH: Final = b"content-length"
 
 Request = Any
 Response = Any
@@ -32,7 +32,8 @@ def left_alone(request: Request, call: LeftAlone) -> Request:
     if call.body is None and len(headers) == len(request.headers.raw):
         return request
     body = request.content if call.body is None else call.body
-    headers = [(name, value) for name, value in headers if name.lower() != _LENGTH]
+    if call.body is not None:
+        headers = rewritten_headers(headers, length=len(body))
     make = family_of(request).Request
     return make(request.method, request.url, headers=headers, content=body, extensions=request.extensions)
 

@@ -1,5 +1,6 @@
 """Calls that leave through `transport`: served by whom was decided, in the caller's own library; all else untouched."""
 
+import gzip
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -177,22 +178,25 @@ def test_observed_call_is_decided_and_logged(outbound: Callable[..., Any], calle
     assert CLIENTS_KEY not in repr(logs)
 
 
-def test_policy_of_a_call_that_is_left_alone_is_cut(outbound: Callable[..., Any], caller: Any) -> None:
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_policy_of_a_call_that_is_left_alone_is_cut(encoding: str, outbound: Callable[..., Any], caller: Any) -> None:
     """An inline policy never leaves, also where the call is not routed; the rest of the body stays as it is."""
     elsewhere = Elsewhere(caller.library)
     policy = [{"name": "code", "description": "code", "models": ["openai/fine"]}]
+    sent = call(routing_preferences=policy)
     transport = outbound("openai", "fine", inner=inner_of(caller, elsewhere))
 
     caller.send(
         transport,
         f"https://sdk.test{CHAT}",
-        content=call(routing_preferences=policy),
-        headers={**HEAD, "x-plano-routing": "off"},
+        content=sent if encoding == "identity" else gzip.compress(sent),
+        headers={**HEAD, "x-plano-routing": "off", "content-encoding": encoding},
     )
 
     (heard,) = elsewhere.heard
     assert heard.content == call()
     assert heard.headers["content-length"] == str(len(call()))
+    assert "content-encoding" not in heard.headers
 
 
 @pytest.mark.parametrize(

@@ -89,15 +89,14 @@ def test_stream_passes_as_it_comes_and_ends_with_its_reader(
 
 
 @through
-@pytest.mark.parametrize("body", [CALL, STREAM], ids=["plain", "streamed"])
 def test_client_that_waits_no_longer_gets_its_own_timeout(
-    body: Any, outbound: Callable[..., Any], caller: Any, provider: Any, *, is_given: bool
+    outbound: Callable[..., Any], caller: Any, provider: Any, *, is_given: bool
 ) -> None:
     """The client's read timeout holds: it gets its library's error, and the provider is let go."""
     transport = outbound("openai", "silent", forward=PATIENT, inner=inner_of(caller, is_given=is_given))
 
     with pytest.raises(caller.library.ReadTimeout):
-        caller.send(transport, ELSEWHERE, json=body, timeout=0.2)
+        caller.send(transport, ELSEWHERE, json=STREAM if is_given else CALL, timeout=0.2)
 
     assert provider.left["silent"].wait(BOUND_S)
 
@@ -285,10 +284,10 @@ def looping(
 ) -> Iterator[Callable[..., tuple[str, list[int]]]]:
     """Return what serves an app that calls itself: its provider's `base_url` is its own; gives URL and calls."""
     routers: list[Any] = []
+    transports: list[Any] = []
 
     def make(*, is_async: bool) -> tuple[str, list[int]]:
         calls: list[int] = []
-        transports: list[Any] = []
 
         async def chat_async(request: Request) -> Response:
             """Call on, awaiting."""
@@ -317,8 +316,8 @@ def looping(
         return url, calls
 
     yield make
-    for router in routers:
-        router.close()
+    for part in (*transports, *routers):
+        part.close()
 
 
 JSON: Final = {"content-type": "application/json"}
@@ -333,3 +332,47 @@ def test_app_that_calls_itself_stops_soon(looping: Callable[..., tuple[str, list
 
     assert answer.status_code == 502
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("startup", ["wait", "background"])
+def test_transport_of_a_file_has_a_model_of_its_own(
+    startup: str, configured: Callable[..., str], tmp_path: Path, provider: Any
+) -> None:
+    """Without a router it loads the model that its file names, at once or behind the calls, and lets go of it."""
+    file = tmp_path / "plano.yaml"
+    more = f"startup: {startup}\nclassifier: {{deadline_ms: 20000}}"
+    file.write_text(configured("openai", "fine", more=more).replace("mode: forward", "mode: rewrite"), encoding="utf-8")
+    call = {"messages": [{"role": "user", "content": "Write code: a binary search in Python"}]}
+
+    with httpx2.Client(transport=plano_asgi.transport(config=file), timeout=30) as client:
+        answer = client.post(ELSEWHERE, json=call)
+
+    assert (answer.headers["x-plano-model"], answer.headers["x-plano-reason"]) == ("openai/fine", "matched")
+    assert provider.counts["fine"] == 1
+    assert background_threads() == []
+
+
+FORGETFUL: Final = """
+import sys
+import httpx2, plano_asgi
+from plano_asgi.settings import load_settings
+from pathlib import Path
+settings = load_settings(Path(sys.argv[1]), environ={})
+client = httpx2.Client(transport=plano_asgi.transport(settings=settings))
+print(client.post("https://sdk.test/v1/chat/completions", json={"messages": [{"role": "user", "content": "x"}]}))
+"""
+
+
+def test_program_that_closes_nothing_ends_cleanly(
+    configured: Callable[..., str], provider: Any, tmp_path: Path
+) -> None:
+    """A program whose clients live until its end says nothing of threads or sockets, and ends."""
+    file = tmp_path / "plano.yaml"
+    file.write_text(configured("openai", "fine"), encoding="utf-8")
+
+    said = subprocess.run(
+        [sys.executable, "-c", FORGETFUL, str(file)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (said.returncode, said.stdout, said.stderr) == (0, "<Response [200 OK]>\n", "")
+    assert len(provider.heard) == 1
