@@ -1,6 +1,7 @@
 """A transport's life: streams pass as they come, who gives up stops the work, loops end, and nothing is left behind."""
 
 import gc
+import signal
 import subprocess
 import sys
 import threading
@@ -52,24 +53,22 @@ def background_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "plano-outbound"]
 
 
-def first_piece(caller: Any, transport: Any) -> bytes:
-    """Begin a stream, read one piece of it, and go away."""
+def first_piece(caller: Any, transport: Any, left: threading.Event) -> tuple[bytes, bool]:
+    """Begin a stream, read one piece, stop reading; return that, and whether the provider is let go by then."""
     if caller.is_async:
-        return anyio.run(_afirst_piece, caller, transport)
-    with (
-        caller.library.Client(transport=transport) as client,
-        client.stream("POST", ELSEWHERE, json=STREAM) as answer,
-    ):
-        return next(answer.iter_raw())  # type: ignore[no-any-return]  # the library is Any
+        return anyio.run(_afirst_piece, caller, transport, left)
+    with caller.library.Client(transport=transport) as client:
+        with client.stream("POST", ELSEWHERE, json=STREAM) as answer:
+            piece = next(answer.iter_raw())
+        return piece, left.wait(BOUND_S)
 
 
-async def _afirst_piece(caller: Any, transport: Any) -> bytes:
+async def _afirst_piece(caller: Any, transport: Any, left: threading.Event) -> tuple[bytes, bool]:
     """Do so within an event loop."""
-    async with (
-        caller.library.AsyncClient(transport=transport) as client,
-        client.stream("POST", ELSEWHERE, json=STREAM) as answer,
-    ):
-        return await anext(answer.aiter_raw())
+    async with caller.library.AsyncClient(transport=transport) as client:
+        async with client.stream("POST", ELSEWHERE, json=STREAM) as answer:
+            piece = await anext(answer.aiter_raw())
+        return piece, await anyio.to_thread.run_sync(left.wait, BOUND_S)
 
 
 @through
@@ -80,10 +79,10 @@ def test_stream_passes_as_it_comes_and_ends_with_its_reader(
     transport = outbound("openai", "endless", forward=PATIENT, inner=inner_of(caller, is_given=is_given))
 
     with capture_logs() as logs:
-        piece = first_piece(caller, transport)
+        piece, is_let_go = first_piece(caller, transport, provider.left["endless"])
 
     assert b"Guten" in piece
-    assert provider.left["endless"].wait(BOUND_S)
+    assert is_let_go
     (line,) = [entry for entry in logs if entry["event"] == "plano.call_forwarded"]
     assert (line["end"], line["status"], line["model"]) == ("abandoned", 200, "openai/endless")
 
@@ -136,6 +135,53 @@ def test_task_that_is_cancelled_takes_the_providers_work_with_it(
             assert await anyio.to_thread.run_sync(provider.left["silent"].wait, BOUND_S)
 
     anyio.run(give_up, backend=backend)
+
+
+class Interrupted(BaseException):
+    """What a signal's handler raises."""
+
+
+def test_thread_that_is_interrupted_takes_the_providers_work_with_it(
+    outbound: Callable[..., Any], provider: Any, request: pytest.FixtureRequest
+) -> None:
+    """A blocking call that a signal ends, as Ctrl-C does, lets the provider go."""
+
+    def interrupt(*_: object) -> None:
+        """End what runs in the main thread."""
+        raise Interrupted
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    request.addfinalizer(lambda: signal.signal(signal.SIGUSR1, before))
+    with httpx2.Client(transport=outbound("openai", "silent", forward=PATIENT), timeout=30) as client:
+        main = threading.main_thread().ident or 0
+        threading.Timer(0.2, signal.pthread_kill, [main, signal.SIGUSR1]).start()
+        with pytest.raises(Interrupted):
+            client.post(ELSEWHERE, json=CALL)
+        assert provider.left["silent"].wait(BOUND_S)
+
+
+def test_answer_of_a_slow_inner_transport_that_comes_too_late_is_closed(outbound: Callable[..., Any]) -> None:
+    """A blocking transport that answers when nobody waits any more finds its response closed."""
+    given: list[httpx2.Response] = []
+    is_given_up = threading.Event()
+
+    class Slow(httpx2.SyncByteStream):
+        """A body of which nothing is read."""
+
+    class Inner(httpx2.BaseTransport):
+        """Answers when the call is given up."""
+
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            """Answer late."""
+            is_given_up.wait(5)
+            given.append(httpx2.Response(200, headers={"content-type": "application/json"}, stream=Slow()))
+            return given[0]
+
+    with httpx2.Client(transport=outbound("openai", "fine", inner=Inner()), timeout=0.1) as client:
+        with pytest.raises(httpx2.ReadTimeout):
+            client.post(ELSEWHERE, json=CALL)
+        is_given_up.set()
+        wait_until(lambda: given and given[0].is_closed)
 
 
 def test_trio_is_served(outbound: Callable[..., Any], provider: Any) -> None:

@@ -391,6 +391,7 @@ def test_hooks_and_connections_of_a_wrapped_client_serve_providers_too(
     seen: list[str] = []
     carrier = httpx2.HTTPTransport()
     http_client = openai.DefaultHttpxClient(
+        auth=("me", "sk-of-the-client"),
         event_hooks={"request": [lambda request: seen.append(str(request.url))]},
         mounts={speaker.url: carrier, "all://": httpx2.MockTransport(lambda _: httpx2.Response(500))},
     )
@@ -399,6 +400,7 @@ def test_hooks_and_connections_of_a_wrapped_client_serve_providers_too(
         assert client.chat.completions.create(model="auto", messages=TURNS).model == "chosen"
 
     assert seen == [f"{speaker.url}/v1/chat/completions"]
+    assert speaker.heard[0][0].headers["authorization"] == f"Bearer {KEYS['openai']}"
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
