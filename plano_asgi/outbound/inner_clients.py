@@ -11,9 +11,10 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from plano_asgi.errors import NetworkError, NetworkTimeoutError, NoConnectionError
-from plano_asgi.net import HttpRequest, StreamedAnswer, innermost
+from plano_asgi.net import HttpRequest, RawBytes, StreamedAnswer, innermost
 from plano_asgi.outbound.family import MOST_CONNECTIONS, Family
 
+CLOSING_S: Final = 1.0
 _threads: RunVar[anyio.CapacityLimiter | None] = RunVar("plano_asgi_outbound_threads")
 
 
@@ -31,8 +32,7 @@ class AwaitedInner:
         with _explained(self._family):
             sent = _request_of(self._family, request, self._timeout)
             response = await self._inner.handle_async_request(sent)
-        raw = _AwaitedBytes(response, self._family)
-        return await StreamedAnswer.of(response.status_code, response.headers, raw)
+        return await _begun(response, _AwaitedBytes(response, self._family))
 
     async def aclose(self) -> None:
         """Do nothing."""
@@ -62,8 +62,7 @@ class BlockingInner:
         except BaseException:
             handed_over.give_up()
             raise
-        raw = _BlockingBytes(response, self._family)
-        return await StreamedAnswer.of(response.status_code, response.headers, raw)
+        return await _begun(response, _BlockingBytes(response, self._family))
 
     async def aclose(self) -> None:
         """Do nothing."""
@@ -103,7 +102,8 @@ class _AwaitedBytes:
             return piece
 
     async def aclose(self) -> None:
-        await self._response.aclose()
+        with anyio.move_on_after(CLOSING_S, shield=True):
+            await self._response.aclose()
 
 
 class _BlockingBytes:
@@ -121,7 +121,8 @@ class _BlockingBytes:
             return piece
 
     async def aclose(self) -> None:
-        await _on_a_thread(self._close)
+        with anyio.move_on_after(CLOSING_S, shield=True):
+            await _on_a_thread(self._close)
 
     def _next(self) -> bytes:
         with self._in_use:
@@ -130,6 +131,15 @@ class _BlockingBytes:
     def _close(self) -> None:
         with self._in_use, suppress(Exception):  # whatever it is, nobody waits for its bytes any more
             self._response.close()
+
+
+async def _begun(response: Any, raw: RawBytes) -> StreamedAnswer:  # noqa: ANN401 - see Family
+    """Return the answer, or close it where it is encoded in a way that cannot be read."""
+    try:
+        return StreamedAnswer(response.status_code, response.headers, raw)
+    except NetworkError:
+        await raw.aclose()
+        raise
 
 
 async def _on_a_thread(work: Any) -> Any:  # noqa: ANN401 - see Family
