@@ -17,11 +17,13 @@ from plano_asgi.errors import (
     AmbiguousBodyError,
     CallError,
     InlinePolicyError,
+    LoopError,
     PlanoError,
     PolicyRefusedError,
     RoutingUnavailableError,
 )
 from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, CLASSIFIER_FAILED, get_logger
+from plano_asgi.hops import carrying, check_hops, hops_of
 from plano_asgi.http.endpoints import LARGE_BODY_BYTES, decision_endpoints, send_answer
 from plano_asgi.http.models import models_endpoint
 from plano_asgi.http.paths import path_in_app
@@ -35,7 +37,13 @@ from plano_asgi.router import Router
 from plano_asgi.settings import Settings, load_settings
 from plano_asgi.wire import recognise
 
-REFUSED_ALWAYS: Final = (AmbiguousBodyError, InlinePolicyError, PolicyRefusedError, RoutingUnavailableError)
+REFUSED_ALWAYS: Final = (
+    AmbiguousBodyError,
+    InlinePolicyError,
+    LoopError,
+    PolicyRefusedError,
+    RoutingUnavailableError,
+)
 
 Connection = tuple[Scope, Receive, Send]
 
@@ -98,7 +106,8 @@ class PlanoMiddleware:
             if self._forwarding:
                 await self._forwarding[api_format](scope, receive, send)
             elif passed_on := await self._take_in(api_format, scope, receive, send):
-                await self._app(*passed_on)
+                with carrying(hops_of(scope["headers"])):
+                    await self._app(*passed_on)
         else:
             await self._app(scope, receive, send)
 
@@ -119,6 +128,7 @@ class PlanoMiddleware:
         if taken.end is BodyEnd.BROKEN_OFF:
             return as_it_came
         try:
+            check_hops(hops_of(scope["headers"]))
             if taken.end is BodyEnd.TOO_LARGE:
                 raise too_large(limit)
             request = await self._read(api_format, headers, taken.data)

@@ -15,6 +15,7 @@ _ABOUT_THE_OLD_BYTES: Final = frozenset(
     {b"content-length", b"transfer-encoding", b"content-encoding", b"content-md5", b"content-digest", b"digest"}
 )
 _OURS: Final = b"x-plano-"
+_LOSSES: Final = b"x-plano-losses"
 _BYPASS: Final = BYPASS_HEADER.encode()
 _KEEPS_MODEL: Final = frozenset({Reason.BYPASSED, Reason.NOT_APPLICABLE})
 
@@ -50,6 +51,12 @@ def decision_headers(decision: RoutingDecision) -> RawHeaders:
     if decision.confidence is not None:
         told["x-plano-confidence"] = f"{decision.confidence:.4f}"
     return [(name.encode(), value.encode("latin-1", "replace")) for name, value in told.items() if value]
+
+
+def losses_headers(losses: Iterable[str]) -> RawHeaders:
+    """Return the header that names what was lost in translation, without the reasons; none where nothing was."""
+    lost = ", ".join(loss.partition(":")[0] for loss in losses)
+    return [(_LOSSES, lost.encode("latin-1", "replace"))] if lost else []
 
 
 def _is_stale(name: bytes) -> bool:

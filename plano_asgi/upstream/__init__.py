@@ -2,7 +2,7 @@
 
 from plano_asgi.upstream.access import Sign
 from plano_asgi.upstream.answers import ForwardedAnswer
-from plano_asgi.upstream.asking import Deadlines, OutboundCall
+from plano_asgi.upstream.asking import Deadlines, OutboundCall, UpstreamClient
 from plano_asgi.upstream.breaker import BreakerRules, Breakers
 from plano_asgi.upstream.course import Candidate, FailoverRules
 from plano_asgi.upstream.forwarder import Forwarder, server_of
@@ -19,5 +19,6 @@ __all__ = [
     "Keys",
     "OutboundCall",
     "Sign",
+    "UpstreamClient",
     "server_of",
 ]

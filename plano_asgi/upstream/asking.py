@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 import anyio.to_thread
@@ -21,7 +21,7 @@ from plano_asgi.errors import (
     UnusableAnswerError,
     WireFormatError,
 )
-from plano_asgi.net import HttpRequest, StreamedAnswer, StreamingClient
+from plano_asgi.net import HttpRequest, StreamedAnswer
 from plano_asgi.providers import ModelProvider, ProviderFormat
 from plano_asgi.upstream.access import Access
 from plano_asgi.upstream.answers import ForwardedAnswer, OnePiece, StreamPieces, told_headers
@@ -42,6 +42,20 @@ _ESSENTIAL: Final[Mapping[ProviderFormat, tuple[str, type]]] = {
     ProviderFormat.BEDROCK_CONVERSE: ("output", dict),
 }
 _STREAM_TYPES: Final = ("text/event-stream", "application/vnd.amazon.eventstream")
+
+
+class UpstreamClient(Protocol):
+    """What asks a server."""
+
+    async def open(self, request: HttpRequest) -> StreamedAnswer:
+        """Return an answer of which the head is read; whoever asks closes it, and bounds the time that it may take.
+
+        Raises:
+            NetworkError: There is none.
+        """
+
+    async def aclose(self) -> None:
+        """Close what this event loop has opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +116,7 @@ class Outcome:
 
 
 async def ask(  # noqa: PLR0913 - whom, what, and how long
-    client: StreamingClient,
+    client: UpstreamClient,
     provider: ModelProvider,
     call: OutboundCall,
     *,
@@ -165,7 +179,7 @@ class _Attempt:
     until: float = field(kw_only=True)
     on_failure: Callable[[], None] = field(kw_only=True)
 
-    async def make(self, client: StreamingClient, request: HttpRequest) -> Outcome:
+    async def make(self, client: UpstreamClient, request: HttpRequest) -> Outcome:
         answer = await client.open(request)
         is_kept = False
         try:

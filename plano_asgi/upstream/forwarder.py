@@ -4,18 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from time import monotonic
-from typing import Final
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 import anyio
 
 from plano_asgi.decisions import Attempt
 from plano_asgi.errors import CallError, ForwardingError
-from plano_asgi.net import StreamingClient
 from plano_asgi.providers import ModelProvider
 from plano_asgi.upstream.access import Access, Sign
 from plano_asgi.upstream.answers import ForwardedAnswer
-from plano_asgi.upstream.asking import Deadlines, OutboundCall, Outcome, ask
+from plano_asgi.upstream.asking import Deadlines, OutboundCall, Outcome, UpstreamClient, ask
 from plano_asgi.upstream.breaker import Breakers
 from plano_asgi.upstream.course import Candidate, Course, FailoverRules
 from plano_asgi.upstream.failures import Failure, FailureKind
@@ -34,7 +33,7 @@ class Forwarder:
 
     def __init__(  # noqa: PLR0913 - each is one part, named at the one place that assembles them
         self,
-        clients: Mapping[str, StreamingClient],
+        clients: Mapping[str, UpstreamClient],
         *,
         deadlines: Deadlines,
         rules: FailoverRules,
@@ -103,6 +102,16 @@ class Forwarder:
             raise unsaid[0]
         rest_s = min((self._breakers.rest_s(candidate.model) for candidate in candidates), default=0.0)
         raise _nobody_answered(trail, failures, rest_s=rest_s, names_models=self._names_models)
+
+    def through(self, client: UpstreamClient) -> Self:
+        """Return what serves calls in the same way, knows the same of models' health, and asks by this client only."""
+        return type(self)(
+            dict.fromkeys(self._clients, client),
+            deadlines=self._deadlines,
+            rules=self._rules,
+            breakers=self._breakers,
+            names_models=self._names_models,
+        )
 
     async def aclose(self) -> None:
         """Close this event loop's connections; the next call opens new ones."""

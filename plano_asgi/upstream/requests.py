@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import ForwardingError
+from plano_asgi.hops import HOP_HEADER, hops_of
 from plano_asgi.net import HttpRequest
 from plano_asgi.providers import Convention, ModelProvider, ProviderFormat
 from plano_asgi.secret import Secret
@@ -50,6 +51,7 @@ def upstream_request(  # noqa: PLR0913 - whom, in which API, with what, and how 
         ForwardingError: 401 where the caller's own key is to be sent, and there is none.
     """
     spoken = ProviderFormat(api_format.value)
+    client_headers = tuple(client_headers)
     client = _by_name(client_headers)
     headers = dict(_passed_on(client, is_account_passed=provider.is_auth_passed_through))
     configured = {name.lower(): value.reveal() for name, value in provider.headers}
@@ -57,6 +59,7 @@ def upstream_request(  # noqa: PLR0913 - whom, in which API, with what, and how 
         headers = {name: value for name, value in headers.items() if not name.startswith(_OF_ANTHROPIC)}
         configured.pop(_VERSION_HEADER, None)
     headers["content-type"] = "application/json"
+    headers[HOP_HEADER] = str(hops_of(client_headers) + 1)
     if spoken is ProviderFormat.MESSAGES:
         headers.setdefault(_VERSION_HEADER, ANTHROPIC_VERSION)
     version = configured.get(_VERSION_HEADER) or headers.get(_VERSION_HEADER, "")
