@@ -8,6 +8,8 @@ from plano_asgi.decisions import Reason, RoutingDecision, attempts_told
 from plano_asgi.errors import CallError, ForwardingError, WireFormatError
 from plano_asgi.events import CALL_FORWARDED, get_logger
 from plano_asgi.gateway.account import Account
+from plano_asgi.gateway.conversations import ContinuedCall, Conversations
+from plano_asgi.gateway.recording import recorded
 from plano_asgi.policy import Needs, capabilities_of, fit_capabilities, needs_of, pool_of
 from plano_asgi.router import Router
 from plano_asgi.upstream import Candidate, ForwardedAnswer, Forwarder, OutboundCall
@@ -44,12 +46,14 @@ class Gateway:
         forwarder: What asks providers.
         to_default: Whether the default model is the last resort of every route.
         is_strict: Whether a model is passed over that cannot be told all of a call.
+        conversations: What Responses calls go on from; None where nothing is kept.
     """
 
     router: Router
     forwarder: Forwarder
     to_default: bool = False
     is_strict: bool = False
+    conversations: Conversations | None = None
 
     async def serve(self, served: GatewayCall, account: Account) -> ForwardedAnswer:
         """Return the answer of the first model that has one, begun; its pieces are the caller's to close.
@@ -62,10 +66,15 @@ class Gateway:
             CallError: There is no answer, or the call cannot be decided.
         """
         call, document = served.call, served.document
+        continued = await self._continued(served)
+        if continued:
+            call, document = continued.call, continued.document
+        owner = continued and continued.owner
         needs = needs_of(call, document.value)
-        decision = await self.router.aroute(call, bypass=served.bypass)
+        decision = await self.router.aroute(call, bypass=served.bypass or owner is not None)
         account.decision = decision = fit_capabilities(decision, needs, catalog=self.router.catalog)
         pool = pool_of(decision, needs, catalog=self.router.catalog, to_default=self.to_default)
+        pool = tuple(provider for provider in pool if owner is None or provider.model == owner)
         if not pool:
             raise _nobody_for(decision, needs)
         outbound = OutboundCall(
@@ -75,11 +84,20 @@ class Gateway:
             client_headers=served.client_headers,
             request_id=served.request_id,
             is_strict=self.is_strict,
+            keeping=continued.keeping if continued else {},
         )
+        keep = self.conversations.keeper(continued, pool) if self.conversations and continued else None
         candidates = [Candidate(provider=provider, window=capabilities_of(provider).window) for provider in pool]
-        del served, document, needs  # nobody holds the body of a call while its answer is waited for
-        account.answer = await self.forwarder.forward(outbound, candidates, trail=account.trail)
+        del served, document, needs, continued  # nobody holds the body of a call while its answer is waited for
+        answer = await self.forwarder.forward(outbound, candidates, trail=account.trail)
+        account.answer = await recorded(answer, keep, is_stream=call.is_stream) if keep else answer
         return account.answer
+
+    async def _continued(self, served: GatewayCall) -> ContinuedCall | None:
+        """Return a Responses call with what was said before it; None for others, and where nothing is kept."""
+        if self.conversations is None or served.call.api_format is not ApiFormat.RESPONSES:
+            return None
+        return await self.conversations.resume(served.call, served.document, served.client_headers)
 
     def conclude(self, api_format: ApiFormat, account: Account) -> None:
         """Account for a call that is over, however it has ended; one that was not decided leaves no trace."""

@@ -1,6 +1,6 @@
 """Calling model providers ourselves: one call to one of them, and failover over several."""
 
-from plano_asgi.upstream.answers import ForwardedAnswer
+from plano_asgi.upstream.answers import ForwardedAnswer, OnePiece, Pieces
 from plano_asgi.upstream.asking import Deadlines, OutboundCall
 from plano_asgi.upstream.breaker import BreakerRules, Breakers
 from plano_asgi.upstream.course import Candidate, FailoverRules
@@ -14,6 +14,8 @@ __all__ = [
     "FailoverRules",
     "ForwardedAnswer",
     "Forwarder",
+    "OnePiece",
     "OutboundCall",
+    "Pieces",
     "server_of",
 ]

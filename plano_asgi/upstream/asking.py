@@ -68,6 +68,7 @@ class OutboundCall:
         client_headers: What the caller sent.
         request_id: What the call is known by.
         is_strict: Whether a model is passed over that cannot be told all of the call.
+        keeping: Fields by which a translated Responses answer tells how it is kept, where that is our affair.
     """
 
     api_format: ApiFormat
@@ -76,6 +77,7 @@ class OutboundCall:
     client_headers: RawHeaders = field(repr=False)
     request_id: str
     is_strict: bool = False
+    keeping: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +143,13 @@ async def ask(  # noqa: PLR0913 - whom, what, and how long
 
 async def _exchange_with(provider: ModelProvider, call: OutboundCall) -> Exchange:
     begin = partial(
-        exchange_with, provider, call.api_format, call.body, request_id=call.request_id, is_strict=call.is_strict
+        exchange_with,
+        provider,
+        call.api_format,
+        call.body,
+        request_id=call.request_id,
+        is_strict=call.is_strict,
+        keeping=call.keeping,
     )
     return begin() if len(call.body) < LARGE_CALL_BYTES else await anyio.to_thread.run_sync(begin)
 

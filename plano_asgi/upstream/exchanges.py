@@ -1,5 +1,6 @@
 """A call in the words of the provider that is asked, and its answers in those of the caller."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -72,8 +73,14 @@ class Exchange:
         return _Translated(StreamTranslation(self.context))
 
 
-def exchange_with(
-    provider: ModelProvider, api_format: ApiFormat, body: bytes, *, request_id: str, is_strict: bool
+def exchange_with(  # noqa: PLR0913 - whom, what, and how it is known and kept
+    provider: ModelProvider,
+    api_format: ApiFormat,
+    body: bytes,
+    *,
+    request_id: str,
+    is_strict: bool,
+    keeping: Mapping[str, object],
 ) -> Exchange:
     """Return a call's exchange with a provider: in the caller's own API where the provider speaks it, else in its own.
 
@@ -83,7 +90,13 @@ def exchange_with(
     spoken = api_format if api_format in provider.api_formats else provider.api_format
     now = int(datetime.now(UTC).timestamp())
     translated = translate_request(
-        body, api_format, ProviderFormat(spoken.value), model=provider.model_name, now=now, call_id=request_id
+        body,
+        api_format,
+        ProviderFormat(spoken.value),
+        model=provider.model_name,
+        now=now,
+        call_id=request_id,
+        keeping=keeping,
     )
     losses = tuple(map(str, translated.losses))
     if losses and is_strict:
