@@ -49,6 +49,11 @@ class RecordedStream:
         return self._pieces.usage
 
     @property
+    def losses(self) -> tuple[str, ...]:
+        """What of it could not be said to the caller so far."""
+        return self._pieces.losses
+
+    @property
     def failure(self) -> FailureKind | None:
         """How it broke off after it had begun; None where it has not."""
         return self._pieces.failure

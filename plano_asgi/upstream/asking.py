@@ -137,7 +137,7 @@ async def ask(  # noqa: PLR0913 - whom, what, and how long
     except NetworkError:
         kind = FailureKind.BROKEN_OFF
     except (NotTranslatableError, WireFormatError) as error:
-        return Outcome(failure=Failure(kind=FailureKind.REJECTED), error=error)
+        return Outcome(failure=Failure(kind=FailureKind.NOT_TRANSLATABLE), error=error)
     return Outcome(failure=Failure(kind=kind))
 
 
@@ -192,8 +192,10 @@ class _Attempt:
         failure = failure_of(answer.status, answer.headers, body, is_callers_key=is_callers_key)
         if not failure.is_of_the_call or self._gives_key_away(body):
             return Outcome(failure=failure, status=answer.status)
-        status, body = self.exchange.error(answer.status, body)
-        given = self._given(answer, status=status, body=body, usage=Usage())
+        is_whole = len(body) <= MOST_ERROR_BYTES
+        exchange, is_rewritten = self.exchange, not (is_whole and self.exchange.context.is_native)
+        status, body = exchange.error(answer.status, body) if is_whole else exchange.unread_error(answer.status)
+        given = self._given(answer, status=status, body=body, usage=Usage(), is_rewritten=is_rewritten)
         return Outcome(failure=failure, answer=given, status=answer.status)
 
     async def _whole(self, answer: StreamedAnswer) -> Outcome:
@@ -244,10 +246,18 @@ class _Attempt:
         )
         return Outcome(failure=failure, answer=given, status=answer.status)
 
-    def _given(
-        self, answer: StreamedAnswer, *, status: int, body: bytes, usage: Usage, losses: tuple[str, ...] = ()
+    def _given(  # noqa: PLR0913 - what an answer is
+        self,
+        answer: StreamedAnswer,
+        *,
+        status: int,
+        body: bytes,
+        usage: Usage,
+        losses: tuple[str, ...] = (),
+        is_rewritten: bool = False,
     ) -> ForwardedAnswer:
-        headers = (*told_headers(answer.headers), ("content-length", str(len(body))))
+        told = dict(told_headers(answer.headers)) | ({"content-type": "application/json"} if is_rewritten else {})
+        headers = (*told.items(), ("content-length", str(len(body))))
         pieces = OnePiece(body, usage)
         return ForwardedAnswer(model=self.provider.model, status=status, headers=headers, pieces=pieces, losses=losses)
 

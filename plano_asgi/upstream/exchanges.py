@@ -11,6 +11,7 @@ from plano_asgi.providers import ModelProvider, ProviderFormat
 from plano_asgi.translate import (
     StreamTranslation,
     TranslationContext,
+    error_without_words,
     translate_answer,
     translate_error,
     translate_request,
@@ -23,6 +24,9 @@ class StreamWords(Protocol):
 
     @property
     def has_failed(self) -> bool: ...  # noqa: D102 - whether the caller has been told of a failure by these words
+
+    @property
+    def losses(self) -> tuple[str, ...]: ...  # noqa: D102 - what of the stream could not be said so far
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what whole events of the provider's are to the caller."""
@@ -66,6 +70,10 @@ class Exchange:
         """Return status and body of an error as the caller reads it."""
         return translate_error(status, body, self.context)
 
+    def unread_error(self, status: int) -> tuple[int, bytes]:
+        """Return status and body of an error of which nothing but the status is repeated."""
+        return error_without_words(status, self.context)
+
     def stream(self) -> StreamWords:
         """Return what turns a stream into the caller's."""
         if self.context.is_native:
@@ -106,6 +114,7 @@ def exchange_with(  # noqa: PLR0913 - whom, what, and how it is known and kept
 
 class _AsItCame:
     has_failed = False
+    losses: tuple[str, ...] = ()
 
     def __init__(self, api_format: ApiFormat, request_id: str) -> None:
         self._format = api_format
@@ -129,6 +138,10 @@ class _Translated:
     def has_failed(self) -> bool:
         return self._translation.failure is not None
 
+    @property
+    def losses(self) -> tuple[str, ...]:
+        return tuple(map(str, self._translation.losses))
+
     def feed(self, chunk: bytes) -> bytes:
         return self._translation.feed(chunk)
 
@@ -136,5 +149,5 @@ class _Translated:
         return self._translation.end()
 
     def cut_off(self, error: CallError, *, sequence_number: int) -> bytes:
-        del error, sequence_number  # it tells by itself that the stream ended too early, and counts by itself
-        return self._translation.end()
+        del sequence_number  # it counts by itself
+        return self._translation.break_off(error)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from plano_asgi.decisions import Attempt
-from plano_asgi.errors import CallError, ForwardingError
+from plano_asgi.errors import CallError
 from plano_asgi.net import StreamingClient
 from plano_asgi.providers import ModelProvider
 from plano_asgi.upstream.answers import ForwardedAnswer
@@ -17,6 +17,7 @@ from plano_asgi.upstream.asking import Deadlines, OutboundCall, Outcome, ask
 from plano_asgi.upstream.breaker import Breakers
 from plano_asgi.upstream.course import Candidate, Course, FailoverRules
 from plano_asgi.upstream.failures import Failure, FailureKind
+from plano_asgi.upstream.unanswered import nobody_answered, said_by
 
 ANSWERED: Final = "answered"
 
@@ -70,24 +71,28 @@ class Forwarder:
         course = Course(candidates, rules=self._rules, breakers=self._breakers)
         failures: list[Failure] = []
         unsaid: list[CallError] = []
+        said = ""
         while (step := course.next()) and monotonic() + step.wait_s < until:
             await anyio.sleep(step.wait_s)
             candidate = step.candidate
             outcome = await self._attempt(call, candidate, until, trail)
             if outcome.failure is None and outcome.answer:
                 return outcome.answer
+            if outcome.error:
+                unsaid.append(outcome.error)
+                course.give_back()
+                continue
             failure = outcome.failure or Failure(kind=FailureKind.UNUSABLE)
             failures.append(failure)
-            unsaid += [outcome.error] if outcome.error else []
             course.note(candidate, failure)
             if outcome.answer:
                 if _is_final(failure, course, is_first=len(failures) == 1):
                     return outcome.answer
-                await outcome.answer.pieces.aclose()
-        if unsaid and len(unsaid) == len(failures):
+                said = await said_by(outcome.answer) or said
+        if unsaid and not failures:
             raise unsaid[0]
         rest_s = min((self._breakers.rest_s(candidate.model) for candidate in candidates), default=0.0)
-        raise _nobody_answered(trail, failures, rest_s=rest_s, names_models=self._names_models)
+        raise nobody_answered(trail, failures, said=said, rest_s=rest_s, names_models=self._names_models)
 
     async def aclose(self) -> None:
         """Close this event loop's connections; the next call opens new ones."""
@@ -156,23 +161,3 @@ def _attempt_of(model: str, outcome: Outcome | None, *, duration_ms: float) -> A
         return Attempt(model=model, outcome="abandoned", duration_ms=duration_ms)
     word = outcome.failure.kind.value if outcome.failure else ANSWERED
     return Attempt(model=model, outcome=word, status=outcome.status, duration_ms=duration_ms)
-
-
-def _nobody_answered(
-    trail: Sequence[Attempt], failures: Sequence[Failure], *, rest_s: float, names_models: bool
-) -> ForwardingError:
-    kinds = {failure.kind for failure in failures}
-    retry_after_s = max(1.0, rest_s) if not failures or any(failure.is_transient for failure in failures) else None
-    if kinds <= {FailureKind.RATE_LIMITED}:
-        message = "every model that could serve this call is limited in its rate now; try again later"
-        return ForwardingError(message, status=429, code="rate_limited", retry_after_s=retry_after_s)
-    tried = ", ".join(_told(attempt, names_model=names_models) for attempt in trail)
-    advice = "try again later" if retry_after_s else "the service's log and configuration say more"
-    message = f"no model has answered this call; attempts: {tried}; {advice}"
-    status, code = (504, "upstream_timeout") if kinds == {FailureKind.TIMEOUT} else (502, "upstream_failed")
-    return ForwardingError(message, status=status, code=code, retry_after_s=retry_after_s)
-
-
-def _told(attempt: Attempt, *, names_model: bool) -> str:
-    words = [attempt.model] if names_model else []
-    return " ".join([*words, attempt.outcome, *([f"({attempt.status})"] if attempt.status else [])])
