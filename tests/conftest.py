@@ -20,7 +20,6 @@ from typing import Any
 import anyio
 import httpx
 import numpy as np
-import psycopg
 import pytest
 import structlog
 import uvicorn
@@ -170,7 +169,7 @@ def postgres_url() -> Iterator[str]:
     url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
     try:
         until = time.monotonic() + 20
-        while not _accepts(url):
+        while subprocess.run([str(programs / "pg_isready"), "-q", "-d", url], check=False).returncode:
             assert time.monotonic() < until, "PostgreSQL does not start"
             time.sleep(0.05)
         yield url
@@ -178,15 +177,6 @@ def postgres_url() -> Iterator[str]:
         server.send_signal(SIGINT)  # its fast shutdown
         server.wait(20)
         shutil.rmtree(folder)
-
-
-def _accepts(url: str) -> bool:
-    """Return whether a PostgreSQL server takes connections."""
-    try:
-        psycopg.connect(url, connect_timeout=2).close()
-    except psycopg.OperationalError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="session")
