@@ -59,7 +59,8 @@ def told(path: str, answer: Mapping[str, Any]) -> tuple[str, str, int, int]:
         return choice["message"]["content"], choice["finish_reason"], usage["prompt_tokens"], usage["completion_tokens"]
     if path == PATHS[1]:
         text = "".join(block["text"] for block in answer["content"])
-        return text, answer["stop_reason"], usage["input_tokens"], usage["output_tokens"]
+        read = usage["input_tokens"] + usage["cache_read_input_tokens"]
+        return text, answer["stop_reason"], read, usage["output_tokens"]
     parts = [part["text"] for item in answer["output"] for part in item.get("content") or ()]
     return "".join(parts), answer["status"], usage["input_tokens"], usage["output_tokens"]
 
