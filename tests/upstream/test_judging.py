@@ -19,19 +19,26 @@ def models_asked(provider: Any) -> list[str]:
     return [heard.call["model"] for heard in provider.heard]
 
 
-@every_way
-@pytest.mark.parametrize("first", ["anthropic/untranslatable", "mistral/untranslatable", "mistral/aborts"])
-def test_what_cannot_be_translated_fails_over(first: str, mixed: Mixed, ask_in: Ask, api: Any, *, stream: bool) -> None:
+@pytest.mark.parametrize(
+    ("api", "first", "stream"),
+    [
+        ("chat.completions", "anthropic/untranslatable", False),
+        ("chat.completions", "anthropic/untranslatable", True),
+        ("responses", "anthropic/untranslatable", False),
+        ("responses", "anthropic/untranslatable", True),
+        ("messages", "mistral/untranslatable", False),
+        ("messages", "mistral/untranslatable", True),
+        ("responses", "mistral/untranslatable", True),
+        ("messages", "mistral/aborts", False),
+        ("responses", "mistral/aborts", False),
+    ],
+    indirect=["api"],
+)
+def test_what_cannot_be_translated_fails_over(first: str, mixed: Mixed, ask_in: Ask, *, stream: bool) -> None:
     """An answer that is no good in the caller's API is another model's to give, where nothing has been sent yet."""
-    if str(api) == {"anthropic": "messages", "mistral": "chat.completions"}[first.partition("/")[0]]:
-        return  # the bytes pass as they are
-    if stream and first.endswith("aborts"):
-        return  # words have been sent, see below
-
     answer = ask_in(mixed(first, "openai/fine"), stream=stream)
 
-    attempts = answer.headers["x-plano-attempts"]
-    assert attempts.startswith(f"{first};outcome=unusable_answer;status=200;")
+    assert answer.headers["x-plano-attempts"].startswith(f"{first};outcome=unusable_answer;status=200;")
     assert answer.headers["x-plano-model"] == "openai/fine"
     assert "\U0001f680" in answer.text or "\\ud83d" in answer.text
 
@@ -45,11 +52,9 @@ def test_what_cannot_be_translated_counts_against_the_model(mixed: Mixed, ask_ch
     assert models_asked(provider) == ["untranslatable", "fine", "untranslatable", "fine", "fine"]
 
 
-def test_a_stream_that_is_given_up_has_no_good_end(mixed: Mixed, ask_in: Ask, api: Any) -> None:
+@pytest.mark.parametrize("api", ["messages", "responses"], indirect=True)
+def test_a_stream_that_is_given_up_has_no_good_end(mixed: Mixed, ask_in: Ask) -> None:
     """`finish_reason: abort` after some words is the caller's API's own error event, in a translated stream."""
-    if str(api) == "chat.completions":
-        return  # the bytes pass as they are
-
     answer = ask_in(mixed("mistral/aborts"), stream=True)
 
     assert "Guten" in answer.text
@@ -126,11 +131,9 @@ def test_the_first_that_is_asked_has_the_say_on_the_call(mixed: Mixed, ask_chat:
     assert answer.json()["error"]["message"] == "This model does not support assistant message prefill."
 
 
-def test_losses_within_a_stream_are_logged(mixed: Mixed, ask_in: Ask, api: Any) -> None:
+@pytest.mark.parametrize("api", ["messages", "responses"], indirect=True)
+def test_losses_within_a_stream_are_logged(mixed: Mixed, ask_in: Ask) -> None:
     """What a provider says and the caller's API cannot is in the log, found out after the headers had gone."""
-    if str(api) == "chat.completions":
-        return  # the bytes pass as they are
-
     with capture_logs() as logs:
         answer = ask_in(mixed("mistral/chatty"), stream=True)
 
