@@ -76,7 +76,7 @@ class Conversations:
             kept = await self._kept(key_of(tenant, previous))
             owner = kept.owner
             if owner is None:
-                call, document = await _off_the_loop(partial(_resumed, document, kept.items), len(document.data))
+                call, document = await anyio.to_thread.run_sync(_resumed, document, kept.items)
             else:
                 call = replace(call, model=owner)
         keeps = wants_kept and len(document.data) <= self.most_bytes
@@ -84,7 +84,7 @@ class Conversations:
         keeping = {PREVIOUS: previous, "store": keeps, **own_id}
         return ContinuedCall(call=call, document=document, tenant=tenant, keeping=keeping, owner=owner)
 
-    def keeper(self, continued: ContinuedCall, pool: Iterable[ModelProvider]) -> Keep | None:
+    async def keeper(self, continued: ContinuedCall, pool: Iterable[ModelProvider]) -> Keep | None:
         """Return what keeps the answer to a call that the pool may serve; None where nobody may go on from it.
 
         It holds what was said only where a provider may answer that does not keep it itself.
@@ -92,8 +92,10 @@ class Conversations:
         if not is_to_be_kept(continued.document.value):
             return None
         is_kept_by_us = continued.keeping["store"] and not all(map(_is_native, pool))
-        items = tuple(items_of(continued.document)) if is_kept_by_us else ()
-        return partial(self._keep, continued.tenant, items, len(continued.document.data))
+        document, items = continued.document, tuple[object, ...]()
+        if is_kept_by_us:
+            items = tuple(await _off_the_loop(partial(items_of, document), len(document.data)))
+        return partial(self._keep, continued.tenant, items, len(document.data))
 
     async def _keep(
         self, tenant: bytes, said: tuple[object, ...], size: int, response: Mapping[str, object], model: str

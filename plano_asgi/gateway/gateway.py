@@ -86,7 +86,7 @@ class Gateway:
             is_strict=self.is_strict,
             keeping=continued.keeping if continued else {},
         )
-        keep = self.conversations.keeper(continued, pool) if self.conversations and continued else None
+        keep = await self.conversations.keeper(continued, pool) if self.conversations and continued else None
         candidates = [Candidate(provider=provider, window=capabilities_of(provider).window) for provider in pool]
         del served, document, needs, continued  # nobody holds the body of a call while its answer is waited for
         answer = await self.forwarder.forward(outbound, candidates, trail=account.trail)

@@ -14,7 +14,7 @@ from plano_asgi.wire.usage import Usage
 NOT_KEPT: Final = "store: the answer could not be kept, so that no call can go on from it"
 _SUCCESSES: Final = range(200, 300)
 _ENDS: Final = frozenset({"response.completed", "response.incomplete"})
-_MARK: Final = b'"response.'
+_MARKS: Final = tuple(end.encode() for end in sorted(_ENDS))
 
 
 async def recorded(answer: ForwardedAnswer, keep: Keep, *, is_stream: bool) -> ForwardedAnswer:
@@ -74,7 +74,7 @@ class RecordedStream:
             events = self._events.feed(piece) if piece else self._events.end()
         except UnusableAnswerError:  # an event too large to be kept
             return []
-        told = (_object(event.data) for event in events if _MARK in event.data)
+        told = (_object(event.data) for event in events if any(mark in event.data for mark in _MARKS))
         ends = (event for event in told if event and event.get("type") in _ENDS)
         return [response for event in ends if isinstance(response := event.get("response"), dict)]
 

@@ -1,13 +1,14 @@
 """Responses calls that go on from an answer: what they name, and the whole conversation in their stead."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from plano_asgi.wire.exact_json import with_exact_numbers, write_json
 from plano_asgi.wire.fields import Fields, a_string, invalid, wrong_type
 from plano_asgi.wire.json_document import JsonDocument, read_document
 
-PREVIOUS: str = "previous_response_id"
-MOST_ID_CHARS = 512
+PREVIOUS: Final = "previous_response_id"
+MOST_ID_CHARS: Final = 512
 
 
 def previous_id(body: Fields) -> str | None:
