@@ -12,6 +12,7 @@ from plano_asgi.settings import Settings
 
 if TYPE_CHECKING:
     from plano_asgi.gateway import Gateway
+    from plano_asgi.stores.postgres_server import PostgresServer
     from plano_asgi.stores.redis_server import RedisServer
 
 
@@ -25,12 +26,14 @@ class Service:
         gateway: What serves calls under `mode: forward`; None in the other modes.
         redis: What worker processes share what they know by; None where they share nothing.
         prices: What models cost.
+        postgres: Where what is kept outlives them; None where nothing does.
     """
 
     settings: Settings
     router: Router
     gateway: "Gateway | None" = None
     redis: "RedisServer | None" = None
+    postgres: "PostgresServer | None" = None
     prices: PriceList
 
     async def aclose(self) -> None:
@@ -44,6 +47,8 @@ class Service:
             await self.gateway.aclose()
         if self.redis:
             await self.redis.aclose()
+        if self.postgres:
+            self.postgres.close()
 
 
 def build_service(settings: Settings, *, router: Router | None = None) -> Service:
@@ -59,11 +64,13 @@ def build_service(settings: Settings, *, router: Router | None = None) -> Servic
         MissingExtraError: They ask for an extra that is not installed.
     """
     router = router or build_router(settings)
+    redis, postgres = _redis(settings), _postgres(settings)
     return Service(
         settings=settings,
         router=router,
-        gateway=_gateway(settings, router),
-        redis=_redis(settings),
+        gateway=_gateway(settings, router, redis=redis, postgres=postgres),
+        redis=redis,
+        postgres=postgres,
         prices=build_prices(settings),
     )
 
@@ -80,9 +87,24 @@ def _redis(settings: Settings) -> "RedisServer | None":
         raise ConfigurationError([Fault(where="redis.url", what=what)]) from None
 
 
-def _gateway(settings: Settings, router: Router) -> "Gateway | None":
+def _postgres(settings: Settings) -> "PostgresServer | None":
+    if settings.postgres.url is None:
+        return None
+    from plano_asgi.stores.postgres_server import PostgresServer  # noqa: PLC0415 - only where the settings ask for it
+
+    try:
+        return PostgresServer(settings.postgres.url, timeout_s=settings.postgres.timeout_ms / 1000)
+    except ValueError:
+        what = "is no URL of a PostgreSQL server; write postgresql://user:password@host:5432/database"
+        raise ConfigurationError([Fault(where="postgres.url", what=what)]) from None
+
+
+def _gateway(
+    settings: Settings, router: Router, *, redis: "RedisServer | None", postgres: "PostgresServer | None"
+) -> "Gateway | None":
     if settings.mode != "forward":
         return None
+    from plano_asgi.assembly.conversations import build_conversations  # noqa: PLC0415 - only where it is asked for
     from plano_asgi.assembly.forwarding import build_forwarder  # noqa: PLC0415 - only where the settings ask for it
     from plano_asgi.gateway import Gateway  # noqa: PLC0415 - same: it brings an HTTP client along
 
@@ -91,4 +113,5 @@ def _gateway(settings: Settings, router: Router) -> "Gateway | None":
         forwarder=build_forwarder(settings),
         to_default=settings.failover.to_default,
         is_strict=settings.translation.strict,
+        conversations=build_conversations(settings, redis=redis, postgres=postgres),
     )

@@ -1,6 +1,6 @@
 """`Gateway`: a call is decided, given to those who can serve it, and accounted for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from plano_asgi.conversation import ApiFormat, LLMCall
@@ -8,6 +8,8 @@ from plano_asgi.decisions import Reason, RoutingDecision, attempts_told
 from plano_asgi.errors import CallError, ForwardingError, WireFormatError
 from plano_asgi.events import CALL_FORWARDED, get_logger
 from plano_asgi.gateway.account import Account
+from plano_asgi.gateway.conversations import ContinuedCall, Conversations
+from plano_asgi.gateway.recording import recorded
 from plano_asgi.hops import check_hops, hops_of
 from plano_asgi.policy import Needs, capabilities_of, fit_capabilities, needs_of, pool_of
 from plano_asgi.router import Router
@@ -45,12 +47,14 @@ class Gateway:
         forwarder: What asks providers.
         to_default: Whether the default model is the last resort of every route.
         is_strict: Whether a model is passed over that cannot be told all of a call.
+        conversations: What Responses calls go on from; None where nothing is kept.
     """
 
     router: Router
     forwarder: Forwarder
     to_default: bool = False
     is_strict: bool = False
+    conversations: Conversations | None = None
 
     async def decide(self, served: GatewayCall, account: Account) -> RoutingDecision:
         """Return where a call goes, and note it in its account; what is decided there already stands.
@@ -73,11 +77,18 @@ class Gateway:
             CallError: There is no answer, or the call cannot be decided.
         """
         check_hops(hops_of(served.client_headers))
+        continued = await self._continued(served)
+        owner = continued and continued.owner
+        if continued:
+            served = replace(served, call=continued.call, document=continued.document)
+        if owner:
+            served, account.decision = replace(served, bypass=True), None
         call, document = served.call, served.document
         needs = needs_of(call, document.value)
         decision = await self.decide(served, account)
         account.decision = decision = fit_capabilities(decision, needs, catalog=self.router.catalog)
         pool = pool_of(decision, needs, catalog=self.router.catalog, to_default=self.to_default)
+        pool = tuple(provider for provider in pool if owner is None or provider.model == owner)
         if not pool:
             raise _nobody_for(decision, needs)
         outbound = OutboundCall(
@@ -87,11 +98,20 @@ class Gateway:
             client_headers=served.client_headers,
             request_id=served.request_id,
             is_strict=self.is_strict,
+            keeping=continued.keeping if continued else {},
         )
+        keep = await self.conversations.keeper(continued, pool) if self.conversations and continued else None
         candidates = [Candidate(provider=provider, window=capabilities_of(provider).window) for provider in pool]
-        del served, document, needs  # nobody holds the body of a call while its answer is waited for
-        account.answer = await self.forwarder.forward(outbound, candidates, trail=account.trail)
+        del served, document, needs, continued  # nobody holds the body of a call while its answer is waited for
+        answer = await self.forwarder.forward(outbound, candidates, trail=account.trail)
+        account.answer = await recorded(answer, keep, is_stream=call.is_stream) if keep else answer
         return account.answer
+
+    async def _continued(self, served: GatewayCall) -> ContinuedCall | None:
+        """Return a Responses call with what was said before it; None for others, and where nothing is kept."""
+        if self.conversations is None or served.call.api_format is not ApiFormat.RESPONSES:
+            return None
+        return await self.conversations.resume(served.call, served.document, served.client_headers)
 
     def conclude(self, api_format: ApiFormat, account: Account) -> None:
         """Account for a call that is over, however it has ended; one that was not decided leaves no trace."""

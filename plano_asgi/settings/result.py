@@ -10,6 +10,7 @@ from plano_asgi.providers import ModelCatalog
 from plano_asgi.settings.catalog import catalog_from
 from plano_asgi.settings.forwarding_schema import FailoverSettings, ForwardSettings, TranslationSettings
 from plano_asgi.settings.redis_schema import RedisSettings
+from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
 from plano_asgi.settings.schema import (
     AdminSettings,
     CacheSettings,
@@ -39,7 +40,9 @@ class Settings:
         failover: What happens then when one fails.
         translation: What happens then where one speaks another API.
         prices: What models cost, as written, by qualified model.
+        responses_state: What is then kept of Responses calls.
         redis: What worker processes share what they know by.
+        postgres: Where what is kept outlives them.
         admin: Who may see the decision log, reload, playground and metrics.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
@@ -62,7 +65,9 @@ class Settings:
     failover: FailoverSettings
     translation: TranslationSettings
     prices: Mapping[str, Price]
+    responses_state: ResponsesStateSettings
     redis: RedisSettings
+    postgres: PostgresSettings
     admin: AdminSettings
     paths: tuple[str, ...]
     response_headers: bool
@@ -96,7 +101,9 @@ def settings_from(
         failover=written.failover,
         translation=written.translation,
         prices={model: Price(**price.model_dump()) for model, price in written.prices.items()},
+        responses_state=written.responses_state,
         redis=written.redis,
+        postgres=written.postgres,
         admin=written.admin,
         paths=written.paths,
         response_headers=written.response_headers,

@@ -32,6 +32,7 @@ from plano_asgi.settings.forwarding_schema import FailoverSettings, ForwardSetti
 from plano_asgi.settings.prices_schema import PriceSettings
 from plano_asgi.settings.providers_schema import AliasSettings, NestedPreference, Provider
 from plano_asgi.settings.redis_schema import RedisSettings
+from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
 from plano_asgi.settings.section import Section
 
 ENV_PREFIX: Final = "PLANO_"
@@ -193,7 +194,9 @@ class PlanoSettings(Section, BaseSettings):
         failover: See there.
         translation: See there.
         prices: What models cost, by qualified model.
+        responses_state: See there.
         redis: See there.
+        postgres: See there.
         admin: See there.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
@@ -219,7 +222,9 @@ class PlanoSettings(Section, BaseSettings):
     failover: FailoverSettings = FailoverSettings()
     translation: TranslationSettings = TranslationSettings()
     prices: Mapping[Model, PriceSettings] = {}
+    responses_state: ResponsesStateSettings = ResponsesStateSettings()
     redis: RedisSettings = RedisSettings()
+    postgres: PostgresSettings = PostgresSettings()
     admin: AdminSettings = AdminSettings()
     paths: Annotated[tuple[PathEnd, ...], Field(min_length=1)] = DEFAULT_PATHS
     response_headers: Flag = True
