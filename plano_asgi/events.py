@@ -1,12 +1,20 @@
-"""Names of the events this package logs, and the logger they go to.
+"""Names of the events this package logs, the logger they go to, and what every event of one call bears.
 
 The library never configures logging. Where the host has configured structlog, events go there; otherwise they go to
-the standard logger `plano_asgi`, which is silent until the host gives it a handler.
+the standard logger `plano_asgi`, which is silent until the host gives it a handler. Within a call that is known by an
+identity, each event has its `request_id` and `trace_id`.
 """
 
 import logging
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Final
+from typing import Final, Protocol, Self
+from weakref import WeakSet
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -19,6 +27,8 @@ CALL_REFUSED: Final = "plano.call_refused"
 CLASSIFIER_FAILED: Final = "plano.classifier_failed"
 CLASSIFIER_READY: Final = "plano.classifier_ready"
 CLASSIFIER_SLOW: Final = "plano.classifier_slow"
+DECISION_LOG_FAILED: Final = "plano.decision_log_failed"
+OBSERVER_FAILED: Final = "plano.observer_failed"
 ROUTE_UNKNOWN: Final = "plano.route_unknown"
 SECOND_STAGE_BACK: Final = "plano.second_stage_back"
 SECOND_STAGE_FAILED: Final = "plano.second_stage_failed"
@@ -28,16 +38,112 @@ _STANDARD_LOGGER = logging.getLogger("plano_asgi")
 _STANDARD_LOGGER.addHandler(logging.NullHandler())
 
 
-def get_logger() -> FilteringBoundLogger:
-    """Return the host's structlog logger where it has configured one, else the standard logger's."""
-    if structlog.is_configured():
-        return structlog.get_logger("plano_asgi")  # type: ignore[no-any-return]  # structlog types it Any
-    return _standard_logger()
+_TRACEPARENT: Final = re.compile(  # W3C Trace Context, section 3.2
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class CallIdentity:
+    """What one call is known by, in every event and record of it.
+
+    Attributes:
+        request_id: The caller's own, or ours.
+        trace_id: 32 hex digits; that of the span of the call, once there is one.
+        traceparent: The caller's, as it came; empty where there is none.
+        is_served: Whether we serve the call ourselves, so that there is more to tell when it has ended.
+        entry: What the decision log is to be told when it has ended.
+    """
+
+    request_id: str
+    trace_id: str
+    traceparent: str = field(default="", repr=False)
+    is_served: bool = False
+    entry: dict[str, object] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, *, request_id: str, traceparent: str = "") -> Self:
+        """Return the identity of a call: in the trace that a valid `traceparent` names, else in a new one."""
+        parent = _TRACEPARENT.fullmatch(traceparent)
+        trace_id = parent[1] if parent else secrets.token_hex(16)
+        return cls(request_id=request_id, trace_id=trace_id, traceparent=traceparent if parent else "")
+
+
+_identity: ContextVar[CallIdentity | None] = ContextVar("plano_asgi_call", default=None)
+
+
+@contextmanager
+def identified(identity: CallIdentity) -> Iterator[CallIdentity]:
+    """Let every event until the context ends bear a call's identity."""
+    token = _identity.set(identity)
+    try:
+        yield identity
+    finally:
+        _identity.reset(token)
+
+
+def current_identity() -> CallIdentity | None:
+    """Return what the call that is being handled here is known by; None outside of one."""
+    return _identity.get()
+
+
+class Listener(Protocol):
+    """Hears of every event of this process."""
+
+    def heard(self, event: str, fields: Mapping[str, object]) -> None:
+        """Take note of an event; called on any thread, and never raises."""
+
+
+_listeners: Final[WeakSet[Listener]] = WeakSet()
+
+
+def listen(listener: Listener) -> None:
+    """Let someone hear of every event from now on, for as long as it lives."""
+    _listeners.add(listener)
+
+
+class EventLogger:
+    """Tells events to listeners and to the host's log."""
+
+    def info(self, event: str, **fields: object) -> None:
+        """Tell of what is as it should be."""
+        _host_logger().info(event, **_told(event, fields))
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Tell of what somebody should look at."""
+        _host_logger().warning(event, **_told(event, fields))
+
+    def error(self, event: str, **fields: object) -> None:
+        """Tell of what keeps the service from working."""
+        _host_logger().error(event, **_told(event, fields))
+
+
+_LOGGER: Final = EventLogger()
+
+
+def get_logger() -> EventLogger:
+    """Return what tells events to the host's structlog logger where it has configured one, else to the standard's."""
+    return _LOGGER
 
 
 def is_heard(level: int) -> bool:
     """Return whether an event of that level may be heard; where the host has configured structlog, that decides."""
     return structlog.is_configured() or _STANDARD_LOGGER.isEnabledFor(level)
+
+
+def _told(event: str, fields: dict[str, object]) -> dict[str, object]:
+    """Return an event's fields with the identity of its call, having told them to the listeners."""
+    for listener in tuple(_listeners):
+        listener.heard(event, fields)
+    if (identity := _identity.get()) is not None:
+        fields = {**fields, "request_id": identity.request_id, "trace_id": identity.trace_id}
+    return fields
+
+
+def _host_logger() -> FilteringBoundLogger:
+    if structlog.is_configured():
+        return structlog.get_logger("plano_asgi")  # type: ignore[no-any-return]  # structlog types it Any
+    return _standard_logger()
 
 
 @cache

@@ -1,11 +1,15 @@
 """`Service`: everything that settings have been turned into, and that lives as long as they are in force."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
+
 from plano_asgi.assembly.building import build_router
+from plano_asgi.assembly.observing import Observation, build_observation
 from plano_asgi.assembly.prices import build_prices
 from plano_asgi.errors import ConfigurationError, Fault
+from plano_asgi.observe import CallObserver
 from plano_asgi.prices import PriceList
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
@@ -25,6 +29,7 @@ class Service:
         gateway: What serves calls under `mode: forward`; None in the other modes.
         redis: What worker processes share what they know by; None where they share nothing.
         prices: What models cost.
+        observation: What watches its calls.
     """
 
     settings: Settings
@@ -32,6 +37,7 @@ class Service:
     gateway: "Gateway | None" = None
     redis: "RedisServer | None" = None
     prices: PriceList
+    observation: Observation = field(default_factory=Observation)
 
     async def aclose(self) -> None:
         """Stop deciding and close this event loop's connections; a later `router.start` opens it all again."""
@@ -42,16 +48,18 @@ class Service:
         """Close this event loop's connections; the next call opens new ones."""
         if self.gateway:
             await self.gateway.aclose()
+        await anyio.to_thread.run_sync(self.observation.close)
         if self.redis:
             await self.redis.aclose()
 
 
-def build_service(settings: Settings, *, router: Router | None = None) -> Service:
+def build_service(settings: Settings, *, router: Router | None = None, in_host: bool = True) -> Service:
     """Return the live objects of settings; nothing is loaded or connected yet.
 
     Args:
         settings: What to build.
-        router: Stands in for the one that the settings describe.
+        router: Stands in for the one that the settings describe; it is watched from now on.
+        in_host: Whether the process is somebody else's app, in which nothing is shown or sent that is not asked for.
 
     Raises:
         ConfigurationError: The settings ask of a part what it cannot do.
@@ -59,12 +67,18 @@ def build_service(settings: Settings, *, router: Router | None = None) -> Servic
         MissingExtraError: They ask for an extra that is not installed.
     """
     router = router or build_router(settings)
+    redis, prices = _redis(settings), build_prices(settings)
+    observation = build_observation(
+        settings, classifier=router.classifier.kind, in_host=in_host, redis=redis, prices=prices
+    )
+    router.observer = observation.observer
     return Service(
         settings=settings,
         router=router,
-        gateway=_gateway(settings, router),
-        redis=_redis(settings),
-        prices=build_prices(settings),
+        gateway=_gateway(settings, router, observation.observer),
+        redis=redis,
+        prices=prices,
+        observation=observation,
     )
 
 
@@ -80,7 +94,7 @@ def _redis(settings: Settings) -> "RedisServer | None":
         raise ConfigurationError([Fault(where="redis.url", what=what)]) from None
 
 
-def _gateway(settings: Settings, router: Router) -> "Gateway | None":
+def _gateway(settings: Settings, router: Router, observer: CallObserver) -> "Gateway | None":
     if settings.mode != "forward":
         return None
     from plano_asgi.assembly.forwarding import build_forwarder  # noqa: PLC0415 - only where the settings ask for it
@@ -91,4 +105,5 @@ def _gateway(settings: Settings, router: Router) -> "Gateway | None":
         forwarder=build_forwarder(settings),
         to_default=settings.failover.to_default,
         is_strict=settings.translation.strict,
+        observer=observer,
     )

@@ -20,6 +20,7 @@ from plano_asgi.settings.plano_keys import adopt_plano_keys
 from plano_asgi.settings.providers import check_providers
 from plano_asgi.settings.result import Settings, settings_from
 from plano_asgi.settings.schema import PlanoSettings
+from plano_asgi.settings.telemetry import check_telemetry
 from plano_asgi.settings.validation import check_coherence
 from plano_asgi.settings.yaml_source import read_yaml
 
@@ -101,6 +102,7 @@ def _validated(draft: Draft, environ: Mapping[str, str]) -> PlanoSettings | None
     check_aliases(draft)
     check_providers(draft, environ)
     check_forwarding(draft, environ)
+    check_telemetry(draft)
     return settings
 
 

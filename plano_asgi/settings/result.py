@@ -20,6 +20,7 @@ from plano_asgi.settings.schema import (
     RoutingSettings,
     Startup,
 )
+from plano_asgi.settings.telemetry_schema import DecisionLogSettings, TelemetrySettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,8 @@ class Settings:
         translation: What happens then where one speaks another API.
         prices: What models cost, as written, by qualified model.
         redis: What worker processes share what they know by.
+        telemetry: Spans and metrics.
+        decision_log: Which decisions are kept for people to look at.
         admin: Who may see the decision log, reload, playground and metrics.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
@@ -63,6 +66,8 @@ class Settings:
     translation: TranslationSettings
     prices: Mapping[str, Price]
     redis: RedisSettings
+    telemetry: TelemetrySettings
+    decision_log: DecisionLogSettings
     admin: AdminSettings
     paths: tuple[str, ...]
     response_headers: bool
@@ -97,6 +102,8 @@ def settings_from(
         translation=written.translation,
         prices={model: Price(**price.model_dump()) for model, price in written.prices.items()},
         redis=written.redis,
+        telemetry=written.telemetry,
+        decision_log=written.decision_log,
         admin=written.admin,
         paths=written.paths,
         response_headers=written.response_headers,

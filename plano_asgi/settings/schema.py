@@ -33,6 +33,7 @@ from plano_asgi.settings.prices_schema import PriceSettings
 from plano_asgi.settings.providers_schema import AliasSettings, NestedPreference, Provider
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.section import Section
+from plano_asgi.settings.telemetry_schema import DecisionLogSettings, TelemetrySettings
 
 ENV_PREFIX: Final = "PLANO_"
 DEFAULT_PATHS: Final = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
@@ -194,6 +195,8 @@ class PlanoSettings(Section, BaseSettings):
         translation: See there.
         prices: What models cost, by qualified model.
         redis: See there.
+        telemetry: See there.
+        decision_log: See there.
         admin: See there.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
@@ -220,6 +223,8 @@ class PlanoSettings(Section, BaseSettings):
     translation: TranslationSettings = TranslationSettings()
     prices: Mapping[Model, PriceSettings] = {}
     redis: RedisSettings = RedisSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    decision_log: DecisionLogSettings = DecisionLogSettings()
     admin: AdminSettings = AdminSettings()
     paths: Annotated[tuple[PathEnd, ...], Field(min_length=1)] = DEFAULT_PATHS
     response_headers: Flag = True
