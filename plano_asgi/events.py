@@ -9,12 +9,12 @@ import logging
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, Protocol, Self
-from weakref import WeakSet
+from weakref import ref
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -91,19 +91,39 @@ class Listener(Protocol):
     """Hears of every event of this process."""
 
     def heard(self, event: str, fields: Mapping[str, object]) -> None:
-        """Take note of an event; called on any thread, and never raises."""
+        """Take note of an event; called on any thread."""
 
 
-_listeners: Final[WeakSet[Listener]] = WeakSet()
+class _Listeners:
+    """Who hears of events; replaced as a whole, so that a thread that tells an event never sees it change."""
+
+    def __init__(self) -> None:
+        self._living: tuple[ref[Listener], ...] = ()
+
+    def add(self, listener: Listener) -> None:
+        self._living = (*(known for known in self._living if known() is not None), ref(listener))
+
+    def tell(self, event: str, fields: Mapping[str, object]) -> None:
+        for known in self._living:
+            if (listener := known()) is not None:
+                with suppress(Exception):  # a host's library may raise; an event that is told fails nothing
+                    listener.heard(event, fields)
+
+
+_LISTENERS: Final = _Listeners()
 
 
 def listen(listener: Listener) -> None:
     """Let someone hear of every event from now on, for as long as it lives."""
-    _listeners.add(listener)
+    _LISTENERS.add(listener)
 
 
 class EventLogger:
     """Tells events to listeners and to the host's log."""
+
+    def debug(self, event: str, **fields: object) -> None:
+        """Tell of what matters to who looks for a fault."""
+        _host_logger().debug(event, **_told(event, fields))
 
     def info(self, event: str, **fields: object) -> None:
         """Tell of what is as it should be."""
@@ -133,8 +153,7 @@ def is_heard(level: int) -> bool:
 
 def _told(event: str, fields: dict[str, object]) -> dict[str, object]:
     """Return an event's fields with the identity of its call, having told them to the listeners."""
-    for listener in tuple(_listeners):
-        listener.heard(event, fields)
+    _LISTENERS.tell(event, fields)
     if (identity := _identity.get()) is not None:
         fields = {**fields, "request_id": identity.request_id, "trace_id": identity.trace_id}
     return fields

@@ -127,7 +127,7 @@ def observed(router: Router) -> Iterator[None]:
     measures = Measures([PrometheusInstruments(), OtelInstruments(meters)], catalog=router.catalog, classifier=kind)
     listen(measures)
     store = MemoryDecisions(size=1_000, ttl_s=3_600)
-    journal = DecisionJournal(store, classifier=kind, worker="1", hash_key=b"key", keeps_conversations=True)
+    journal = DecisionJournal(store, classifier=kind, hash_key=b"key", keeps_conversations=True)
     tracing = Tracing(router.catalog, classifier=kind, provider=tracers)
     router.observer = CallObserver(tracing=tracing, measures=measures, journal=journal)
     yield

@@ -5,10 +5,9 @@ import secrets
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 from plano_asgi.errors import MissingExtraError
-from plano_asgi.events import listen
+from plano_asgi.events import SETTINGS_IGNORED, get_logger, listen
 from plano_asgi.observe import CallObserver
 from plano_asgi.observe.decision_stores import DecisionStore, MemoryDecisions
 from plano_asgi.observe.journal import DecisionJournal
@@ -109,11 +108,16 @@ def _has_opentelemetry() -> bool:
 
 def _export(settings: Settings) -> "OtlpExport | None":
     wanted = settings.telemetry.otlp
-    is_in_environment = settings.telemetry.opentelemetry and any(map(os.environ.get, ENDPOINT_VARIABLES))
-    if wanted is None and not is_in_environment:
+    named = [name for name in ENDPOINT_VARIABLES if settings.telemetry.opentelemetry and os.environ.get(name)]
+    if wanted is None and not named:
         return None
-    from plano_asgi.observe.otlp import OtlpExport  # noqa: PLC0415 - an extra
-
+    try:
+        from plano_asgi.observe.otlp import OtlpExport  # noqa: PLC0415 - an extra
+    except MissingExtraError as error:
+        if wanted is not None:
+            raise
+        get_logger().warning(SETTINGS_IGNORED, warnings=[f"{named[0]}: {error}"])  # set for all that runs there
+        return None
     return OtlpExport(wanted)
 
 
@@ -141,7 +145,6 @@ def _journal(
     return DecisionJournal(
         _store(settings, kind, redis),
         classifier=classifier,
-        worker=f"{os.getpid()}-{uuid4().hex[:8]}",
         hash_key=key,
         keeps_conversations=log.content == "conversation",
     )

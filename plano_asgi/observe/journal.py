@@ -1,6 +1,8 @@
 """`DecisionJournal`: what the decision log is told of each call, and how it is read again."""
 
 import hashlib
+import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,28 +53,29 @@ class DecisionJournal:
 
     Attributes:
         store: Where entries are kept.
-        worker: Which process this is, e.g. `host:4711`.
         keeps_conversations: Whether entries hold what callers wrote.
     """
 
-    def __init__(
-        self, store: DecisionStore, *, classifier: str, worker: str, hash_key: bytes, keeps_conversations: bool
-    ) -> None:
+    def __init__(self, store: DecisionStore, *, classifier: str, hash_key: bytes, keeps_conversations: bool) -> None:
         """Take where entries are kept and what goes into them.
 
         Args:
             store: Where.
             classifier: What decides, as `classifier.kind` names it.
-            worker: Which process this is.
             hash_key: At most 64 bytes; conversations of equal hash are equal, and nobody without it can tell which.
             keeps_conversations: Whether entries hold what callers wrote.
         """
         self.store: Final = store
-        self.worker: Final = worker
         self.keeps_conversations: Final = keeps_conversations
+        self._instance = secrets.token_hex(4)
         self._classifier = classifier
         self._hash_key = hash_key
         self._writer = BackgroundWriter(store.put) if store.is_slow else None
+
+    @property
+    def worker(self) -> str:
+        """Which process this is, e.g. `4711-9f3a60c1`; one that is forked off has a name of its own."""
+        return f"{os.getpid()}-{self._instance}"
 
     def decided(self, call: LLMCall, decision: RoutingDecision, identity: CallIdentity | None) -> None:
         """Write a decision down; that of a call that we serve waits for the call's end."""

@@ -198,7 +198,7 @@ def test_redis_that_is_away_is_survived(redis_server: Any) -> None:
     """While Redis is away decisions are made and their entries lost; afterwards the log goes on."""
     server = RedisServer(Secret(redis_server.url), timeout_s=1)
     store = RedisDecisions(server, prefix="p:", size=9, ttl_s=DAY_S)
-    journal = DecisionJournal(store, classifier="fixed", worker="w", hash_key=b"k", keeps_conversations=False)
+    journal = DecisionJournal(store, classifier="fixed", hash_key=b"k", keeps_conversations=False)
     decision = RoutingDecision(
         route=None, models=(), would_use=None, reason=Reason.NO_MATCH, source=Source.NONE, policy=PolicySource.CONFIG
     )

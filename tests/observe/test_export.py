@@ -1,10 +1,12 @@
 """What leaves the process: OTLP to a real receiver, and no canary to anybody."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import anyio
@@ -78,6 +80,32 @@ def test_standard_variables_name_receiver_and_service(
 
     assert "chat gpt-4o" in receiver.spans
     assert receiver.services == {"mine"}
+
+
+def test_variable_of_the_platform_is_no_reason_not_to_start(
+    app_of: Callable[..., Starlette], ask: Ask, forwarding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the variables name a receiver and the extra is not installed, calls are served, and one warning says so."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.delitem(sys.modules, "plano_asgi.observe.otlp", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+
+    with capture_logs() as logs:
+        app = app_of(forwarding, FixedClassifier(CODE))
+
+    assert ask(app, "POST", CHAT, json=CALL).status_code == 200
+    assert [line["event"] for line in logs] == ["plano.settings_ignored"]
+
+
+def test_receiver_that_is_away_keeps_nobody_waiting(app_of: Callable[..., Starlette], forwarding: str) -> None:
+    """With a receiver that cannot be reached, calls are served, and the service still stops in seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        place = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    app = app_of(f"{forwarding}telemetry: {{otlp: '{place}'}}\n", FixedClassifier(CODE))
+
+    started = monotonic()
+    lived(app, CALL)
+    assert monotonic() - started < 8
 
 
 def test_an_app_sends_nothing_by_itself(
