@@ -136,7 +136,7 @@ def _identity_of(served: GatewayCall) -> CallIdentity:
     if known is not None:
         return known
     headers = {name.lower(): value for name, value in served.client_headers}
-    return CallIdentity.of(request_id=served.request_id, traceparent=headers.get(b"traceparent", b"").decode("latin-1"))
+    return CallIdentity(request_id=served.request_id, traceparent=headers.get(b"traceparent", b"").decode("latin-1"))
 
 
 def _nobody_for(decision: RoutingDecision, needs: Needs) -> CallError:

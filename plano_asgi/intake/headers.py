@@ -64,4 +64,4 @@ class Headers:
 
     def identity(self) -> CallIdentity:
         """Return what the call is known by, in events and records."""
-        return CallIdentity.of(request_id=self.request_id(), traceparent=self.get("traceparent"))
+        return CallIdentity(request_id=self.request_id(), traceparent=self.get("traceparent"))

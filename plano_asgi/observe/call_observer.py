@@ -39,21 +39,23 @@ class CallObserver:
 
     def decided(self, call: LLMCall, decision: RoutingDecision, *, waiting: int) -> None:
         """Take note of a decision, just made; called on any thread, and never raises."""
-        with _harmless():
+        try:
             identity = current_identity()
-            if self.tracing:
+            if self.tracing and self.tracing.is_live:
                 self.tracing.decided(call, decision, identity)
-            if self.measures:
+            if self.measures and self.measures.is_live:
                 self.measures.decided(call, decision, waiting=waiting)
             if self.journal:
                 self.journal.decided(call, decision, identity)
+        except Exception as error:  # noqa: BLE001 - whatever a library of the host's raises
+            _tell_of(error)
 
     def begin(self, call: LLMCall, identity: CallIdentity) -> "ObservedCall":
         """Return the observation of a call that we serve, begun; its `ended` is to be called once."""
         identity.is_served = True
         span = None
         with _harmless():
-            span = self.tracing.begin(call, identity) if self.tracing else None
+            span = self.tracing.begin(call, identity) if self.tracing and self.tracing.is_live else None
         return ObservedCall(observer=self, api=call.api_format.value, identity=identity, span=span)
 
     def close(self) -> None:
@@ -112,7 +114,7 @@ class ObservedCall:
         with _harmless():
             if self.span and self.observer.tracing:
                 self.observer.tracing.attempted(self.span, attempt)
-            if self.observer.measures:
+            if self.observer.measures and self.observer.measures.is_live:
                 self.observer.measures.attempted(attempt, breaker=breaker)
 
     def ended(self, outcome: CallOutcome) -> None:
@@ -121,7 +123,7 @@ class ObservedCall:
             outcome = outcome.priced(self.observer.prices) if self.observer.prices else outcome
             if self.span and self.observer.tracing:
                 self.observer.tracing.end(self.span, outcome)
-            if self.observer.measures:
+            if self.observer.measures and self.observer.measures.is_live:
                 self.observer.measures.ended(self.api, outcome)
             if self.observer.journal:
                 self.observer.journal.ended(self.identity, outcome)
@@ -148,4 +150,8 @@ def _harmless() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - whatever a library of the host's raises
-        get_logger().warning(OBSERVER_FAILED, error=type(error).__name__)
+        _tell_of(error)
+
+
+def _tell_of(error: Exception) -> None:
+    get_logger().warning(OBSERVER_FAILED, error=type(error).__name__)

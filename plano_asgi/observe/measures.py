@@ -23,6 +23,13 @@ class Measures:
         self._instruments = tuple(instruments)
         self._models = catalog.models
         self._classifier = classifier
+        self._is_live = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether anybody keeps what is measured; a host may set its telemetry up at any time."""
+        self._is_live = self._is_live or any(instruments.is_live for instruments in self._instruments)
+        return self._is_live
 
     def decided(self, call: LLMCall, decision: RoutingDecision, *, waiting: int) -> None:
         """Measure a decision."""
@@ -67,6 +74,8 @@ class Measures:
 
     def heard(self, event: str, fields: Mapping[str, object]) -> None:
         """Count what has gone wrong, by its event."""
+        if not self.is_live:
+            return
         if event in {CALL_REFUSED, CALL_PASSED_ON}:
             metric = metrics.REFUSALS if event == CALL_REFUSED else metrics.PASSED_ON
             self._put(metric, 1, str(fields.get("api_format", NONE)), str(fields.get("code", NONE)))

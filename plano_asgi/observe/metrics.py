@@ -49,6 +49,10 @@ class Metric:
 class Instruments(Protocol):
     """Takes measurements."""
 
+    @property
+    def is_live(self) -> bool:
+        """Whether anybody keeps what is measured; once that is so, it stays so."""
+
     def put(self, metric: Metric, value: float, *labels: str) -> None:
         """Add to a counter, record in a histogram, or set a gauge; the labels' values in the metric's order."""
 

@@ -5,7 +5,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from opentelemetry.metrics import Meter, MeterProvider, get_meter
+from opentelemetry import metrics
+from opentelemetry.metrics import Meter, MeterProvider, get_meter, get_meter_provider
 
 from plano_asgi.observe.conventions import ERROR_TYPE
 from plano_asgi.observe.metrics import GENAI_METRICS, METRICS, Metric, MetricKind
@@ -16,8 +17,14 @@ class OtelInstruments:
 
     def __init__(self, provider: MeterProvider | None = None) -> None:
         """Create the instruments, by a provider of meters or else that of the process."""
+        self._provider = provider
         meter = get_meter("plano_asgi", version("plano-asgi"), meter_provider=provider)
         self._of: Mapping[str, Any] = {metric.name: _created(meter, metric) for metric in (*METRICS, *GENAI_METRICS)}
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is an SDK behind the API, whose own provider keeps nothing."""
+        return not type(self._provider or get_meter_provider()).__module__.startswith(metrics.__name__)
 
     def put(self, metric: Metric, value: float, *labels: str) -> None:
         """Add to a counter, record in a histogram, or set a gauge; there is no `error.type` where nothing failed."""

@@ -26,9 +26,11 @@ class PrometheusInstruments:
 
     Attributes:
         content_type: Of the exposition.
+        is_live: True.
     """
 
     content_type: Final[str] = CONTENT_TYPE_LATEST
+    is_live: Final = True
 
     def __init__(self) -> None:
         """Register the metrics."""

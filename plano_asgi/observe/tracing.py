@@ -48,10 +48,16 @@ class Tracing:
             has_content: Whether spans hold what the caller wrote.
             provider: What makes tracers; without it, that of the process.
         """
+        self._provider = provider
         self._tracer = trace.get_tracer("plano_asgi", version("plano-asgi"), tracer_provider=provider)
         self._catalog = catalog
         self._classifier = classifier
         self._has_content = has_content
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is an SDK behind the API, whose own provider records nothing."""
+        return not type(self._provider or trace.get_tracer_provider()).__module__.startswith(trace.__name__)
 
     def decided(self, call: LLMCall, decision: RoutingDecision, identity: CallIdentity | None) -> None:
         """Record a decision that has just been made, and tell the identity of its call the trace it is in."""
