@@ -145,10 +145,12 @@ class Host:
     Attributes:
         spans: Keeps the spans.
         metrics: Keeps the metrics.
+        tracers: Makes tracers.
     """
 
     spans: InMemorySpanExporter
     metrics: InMemoryMetricReader
+    tracers: TracerProvider
 
     def span(self, name: str) -> ReadableSpan:
         """Return the latest span of a name."""
@@ -163,11 +165,10 @@ class Host:
 
 @pytest.fixture(scope="session")
 def process_telemetry() -> Iterator[Host]:
-    """Set OpenTelemetry up for the process, which can be done once."""
-    host = Host(InMemorySpanExporter(), InMemoryMetricReader())
-    tracers, meters = TracerProvider(), MeterProvider([host.metrics])
+    """Set OpenTelemetry's metrics up for the process, which can be done once."""
+    tracers, reader = TracerProvider(), InMemoryMetricReader()
+    host, meters = Host(InMemorySpanExporter(), reader, tracers), MeterProvider([reader])
     tracers.add_span_processor(SimpleSpanProcessor(host.spans))
-    trace.set_tracer_provider(tracers)
     metrics.set_meter_provider(meters)
     yield host
     tracers.shutdown()
@@ -175,7 +176,8 @@ def process_telemetry() -> Iterator[Host]:
 
 
 @pytest.fixture
-def host(process_telemetry: Host) -> Host:
-    """Return the host's telemetry, with no span in it."""
+def host(process_telemetry: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """Return the host's telemetry, with no span in it; its tracers are the process's while the test runs."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", process_telemetry.tracers)
     process_telemetry.spans.clear()
     return process_telemetry
