@@ -1,6 +1,7 @@
 """What is logged: one line a call, to whom the host says, and never what a user wrote."""
 
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -243,3 +244,36 @@ for before in (lambda: None, lambda: 1 / 0):
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+class Deaf:
+    """A listener that raises."""
+
+    def heard(self, event: str, fields: Mapping[str, object]) -> None:
+        """Fail."""
+        raise OSError(event)
+
+
+def test_a_listener_that_fails_takes_no_event_from_anybody() -> None:
+    """Where a listener raises, the event is logged all the same, and the call goes on."""
+    deaf = Deaf()
+    events.listen(deaf)
+
+    with capture_logs() as logs:
+        new_router().route(CALL)
+
+    assert [line["event"] for line in logs] == ["plano.call_routed"]
+    del deaf
+
+
+def test_events_of_a_call_bear_its_identity_and_others_do_not() -> None:
+    """Within an identity each event has its request and trace; a `traceparent` that is none begins a new trace."""
+    mine = events.CallIdentity(request_id="mine", traceparent="00-c16d1096c1af4a17abb48fb182918a88-00f067aa0ba902b7-01")
+    with capture_logs() as logs, events.identified(mine):
+        new_router().route(CALL)
+    with capture_logs() as others:
+        new_router().route(CALL)
+
+    assert (logs[0]["request_id"], logs[0]["trace_id"]) == ("mine", "c16d1096c1af4a17abb48fb182918a88")
+    assert "request_id" not in others[0]
+    assert re.fullmatch(r"[0-9a-f]{32}", events.CallIdentity(request_id="x", traceparent="00-0-0-00").trace_id)

@@ -22,6 +22,7 @@ class Case:
         path: Of the requests.
         is_new: Whether every conversation is new, or its decision cached.
         is_embedded: Whether the shipped model decides, or a classifier that costs nothing.
+        is_observed: Whether spans, metrics for OpenTelemetry and Prometheus, and a decision log are made of calls.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Case:
     path: str = CALL
     is_new: bool = False
     is_embedded: bool = False
+    is_observed: bool = False
 
 
 IGNORED: Final = Case("POST, not a call", 20, "structlog INFO", path=OTHER)
@@ -39,6 +41,7 @@ CASES: Final = (
     Case("GET, not a call", 20, "structlog INFO", method="GET", path=OTHER),
     IGNORED,
     *CACHED,
+    Case("cached call, all telemetry on", 400, "structlog INFO", is_observed=True),
     *(Case("new call, classifier of no cost", 300, logs, is_new=True) for logs in LOGS),
     *(
         Case("new call, embedded classifier", 300, logs, is_new=True, is_embedded=True)

@@ -2,13 +2,17 @@
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import Final
 
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchmarks.middleware_cost.cases import BODY_BYTES, Case
@@ -18,6 +22,15 @@ from plano_asgi.classify import Classifier, IsAwaited, always_awaited
 from plano_asgi.classify.embedded import EmbeddedClassifier
 from plano_asgi.conversation import Conversation
 from plano_asgi.decisions import Scores
+from plano_asgi.events import listen
+from plano_asgi.observe import CallObserver
+from plano_asgi.observe.decision_stores import MemoryDecisions
+from plano_asgi.observe.journal import DecisionJournal
+from plano_asgi.observe.measures import Measures
+from plano_asgi.observe.otel_metrics import OtelInstruments
+from plano_asgi.observe.prometheus import PrometheusInstruments
+from plano_asgi.observe.tracing import Tracing
+from plano_asgi.router import Router
 from plano_asgi.settings import STARTING_FILE, load_settings
 from plano_asgi.testing import FixedClassifier
 
@@ -87,8 +100,39 @@ def wrapped(case: Case) -> Iterator[tuple[ASGIApp, TimedClassifier]]:
     classifier = TimedClassifier(timed)
     router = build_router(settings, classifier=classifier)
     router.start()
-    yield PlanoMiddleware(bare_app, settings=settings, router=router), classifier
+    app = PlanoMiddleware(bare_app, settings=settings, router=router)
+    if not case.is_observed:
+        yield app, classifier
+    else:
+        with observed(router):
+            yield app, classifier
     router.close()
+
+
+class NoSpans(SpanExporter):
+    """Sends spans nowhere."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Be done."""
+        del spans
+        return SpanExportResult.SUCCESS
+
+
+@contextmanager
+def observed(router: Router) -> Iterator[None]:
+    """Let all that there is watch a router's calls: spans in batches, metrics of both kinds, a decision log."""
+    tracers, meters = TracerProvider(), MeterProvider([InMemoryMetricReader()])
+    tracers.add_span_processor(BatchSpanProcessor(NoSpans()))
+    kind = router.classifier.kind
+    measures = Measures([PrometheusInstruments(), OtelInstruments(meters)], catalog=router.catalog, classifier=kind)
+    listen(measures)
+    store = MemoryDecisions(size=1_000, ttl_s=3_600)
+    journal = DecisionJournal(store, classifier=kind, hash_key=b"key", keeps_conversations=True)
+    tracing = Tracing(router.catalog, classifier=kind, provider=tracers)
+    router.observer = CallObserver(tracing=tracing, measures=measures, journal=journal)
+    yield
+    tracers.shutdown()
+    meters.shutdown()
 
 
 def body_of(number: int) -> bytes:

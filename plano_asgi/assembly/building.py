@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from plano_asgi.assembly.calibrations import calibration_of
+from plano_asgi.assembly.observing import build_observation
 from plano_asgi.classify import Classifier
 from plano_asgi.decisions import Scores
 from plano_asgi.errors import ConfigurationError, Fault
@@ -27,7 +28,9 @@ def load_router(path: str | Path | None = None) -> Router:
         MissingExtraError: It asks for an extra that is not installed.
         ArtifactError: A model file is missing or not the published one.
     """
-    router = build_router(load_settings(Path(path) if path is not None else None))
+    settings = load_settings(Path(path) if path is not None else None)
+    router = build_router(settings)
+    router.observer = build_observation(settings, classifier=router.classifier.kind, in_host=True).observer
     router.start()
     return router
 

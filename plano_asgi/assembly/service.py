@@ -1,11 +1,15 @@
 """`Service`: everything that settings have been turned into, and that lives as long as they are in force."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
+
 from plano_asgi.assembly.building import build_router
+from plano_asgi.assembly.observing import Observation, build_observation
 from plano_asgi.assembly.prices import build_prices
 from plano_asgi.errors import ConfigurationError, Fault
+from plano_asgi.observe import CallObserver
 from plano_asgi.prices import PriceList
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
@@ -27,6 +31,7 @@ class Service:
         redis: What worker processes share what they know by; None where they share nothing.
         prices: What models cost.
         postgres: Where what is kept outlives them; None where nothing does.
+        observation: What watches its calls.
     """
 
     settings: Settings
@@ -35,6 +40,7 @@ class Service:
     redis: "RedisServer | None" = None
     postgres: "PostgresServer | None" = None
     prices: PriceList
+    observation: Observation = field(default_factory=Observation)
 
     async def aclose(self) -> None:
         """Stop deciding and close this event loop's connections; a later `router.start` opens it all again."""
@@ -45,18 +51,20 @@ class Service:
         """Close this event loop's connections; the next call opens new ones."""
         if self.gateway:
             await self.gateway.aclose()
+        await anyio.to_thread.run_sync(self.observation.close)
         if self.redis:
             await self.redis.aclose()
         if self.postgres:
             self.postgres.close()
 
 
-def build_service(settings: Settings, *, router: Router | None = None) -> Service:
+def build_service(settings: Settings, *, router: Router | None = None, in_host: bool = True) -> Service:
     """Return the live objects of settings; nothing is loaded or connected yet.
 
     Args:
         settings: What to build.
-        router: Stands in for the one that the settings describe.
+        router: Stands in for the one that the settings describe; it is watched from now on.
+        in_host: Whether the process is somebody else's app, in which nothing is shown or sent that is not asked for.
 
     Raises:
         ConfigurationError: The settings ask of a part what it cannot do.
@@ -64,14 +72,20 @@ def build_service(settings: Settings, *, router: Router | None = None) -> Servic
         MissingExtraError: They ask for an extra that is not installed.
     """
     router = router or build_router(settings)
-    redis, postgres = _redis(settings), _postgres(settings)
+    redis, postgres, prices = _redis(settings), _postgres(settings), build_prices(settings)
+    observation = build_observation(
+        settings, classifier=router.classifier.kind, in_host=in_host, redis=redis, prices=prices
+    )
+    router.observer = observation.observer
+    gateway = _gateway(settings, router, observer=observation.observer, redis=redis, postgres=postgres)
     return Service(
         settings=settings,
         router=router,
-        gateway=_gateway(settings, router, redis=redis, postgres=postgres),
+        gateway=gateway,
         redis=redis,
         postgres=postgres,
-        prices=build_prices(settings),
+        prices=prices,
+        observation=observation,
     )
 
 
@@ -100,7 +114,12 @@ def _postgres(settings: Settings) -> "PostgresServer | None":
 
 
 def _gateway(
-    settings: Settings, router: Router, *, redis: "RedisServer | None", postgres: "PostgresServer | None"
+    settings: Settings,
+    router: Router,
+    *,
+    observer: CallObserver,
+    redis: "RedisServer | None",
+    postgres: "PostgresServer | None",
 ) -> "Gateway | None":
     if settings.mode != "forward":
         return None
@@ -114,4 +133,5 @@ def _gateway(
         to_default=settings.failover.to_default,
         is_strict=settings.translation.strict,
         conversations=build_conversations(settings, redis=redis, postgres=postgres),
+        observer=observer,
     )

@@ -8,10 +8,13 @@ from typing import Annotated, Final, Literal
 import typer
 
 from plano_asgi.classify.prompts import PromptForm
+from plano_asgi.cli.log_commands import decisions, replay
+from plano_asgi.cli.options import ConfigOption, JsonOption
+from plano_asgi.cli.options import load as _load
+from plano_asgi.cli.options import name_of as _name_of
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.lab.calibration.objective import Objective
 from plano_asgi.lab.export.precision import Precision
-from plano_asgi.settings import Settings, load_settings
 
 app: Final = typer.Typer(
     no_args_is_help=True,
@@ -27,19 +30,10 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", "-c", help="YAML file; else PLANO_CONFIG_FILE, else plano.yaml here, else the environment alone."
-    ),
-]
-
 CasesArgument = Annotated[
     typer.FileBinaryRead,
     typer.Argument(metavar="CASES", help='JSON lines: {"messages": [...], "expect": "route" or null}; - is stdin.'),
 ]
-
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
 
 
 def _print_version(is_asked: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -57,17 +51,6 @@ def _main(
 ) -> None:
     """Route LLM calls by plain-English preferences, inside your own service."""
     del is_version
-
-
-def _name_of(file: typer.FileBinaryRead) -> str:
-    return str(getattr(file, "name", "<stdin>"))
-
-
-def _load(config: Path | None) -> Settings:
-    settings = load_settings(config)
-    for warning in settings.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    return settings
 
 
 @app.command()
@@ -250,3 +233,7 @@ def doctor(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
 
     if not print_examination(config, as_json=as_json):
         raise typer.Exit(1)
+
+
+app.command()(decisions)
+app.command()(replay)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from plano_asgi.decisions import Attempt, RoutingDecision
+from plano_asgi.observe import CallOutcome, ObservedCall
 from plano_asgi.upstream import ForwardedAnswer
 from plano_asgi.wire.usage import Usage
 
@@ -19,6 +20,8 @@ class Account:
         status: HTTP status of the answer, once it has begun.
         is_complete: Whether the caller has been given all of it.
         started: When the call came, by `time.perf_counter`.
+        first_word_s: Seconds until the first word of a stream; None where it was no stream, or had none.
+        observed: Who watches the call; None until it is being served.
     """
 
     decision: RoutingDecision | None = None
@@ -27,6 +30,8 @@ class Account:
     status: int | None = None
     is_complete: bool = False
     started: float = field(default_factory=perf_counter)
+    first_word_s: float | None = None
+    observed: ObservedCall | None = None
 
     @property
     def served(self) -> RoutingDecision | None:
@@ -35,6 +40,24 @@ class Account:
             return None
         served_by = self.answer.model if self.answer else None
         return replace(self.decision, served_by=served_by, attempts=tuple(self.trail))
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds since the call came."""
+        return perf_counter() - self.started
+
+    @property
+    def outcome(self) -> CallOutcome:
+        """What has come of the call, now that it is over."""
+        return CallOutcome(
+            decision=self.served,
+            status=self.status,
+            end=self.end,
+            usage=self.usage,
+            losses=self.losses,
+            first_word_s=self.first_word_s,
+            duration_s=self.duration_s,
+        )
 
     @property
     def end(self) -> str:

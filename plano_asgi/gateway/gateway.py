@@ -1,16 +1,16 @@
 """`Gateway`: a call is decided, given to those who can serve it, and accounted for."""
 
 from dataclasses import dataclass, field, replace
-from time import perf_counter
 
 from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.decisions import Reason, RoutingDecision, attempts_told
 from plano_asgi.errors import CallError, ForwardingError, WireFormatError
-from plano_asgi.events import CALL_FORWARDED, get_logger
+from plano_asgi.events import CALL_FORWARDED, CallIdentity, current_identity, get_logger, identified
 from plano_asgi.gateway.account import Account
 from plano_asgi.gateway.conversations import ContinuedCall, Conversations
 from plano_asgi.gateway.recording import recorded
 from plano_asgi.hops import check_hops, hops_of
+from plano_asgi.observe import CallObserver
 from plano_asgi.policy import Needs, capabilities_of, fit_capabilities, needs_of, pool_of
 from plano_asgi.router import Router
 from plano_asgi.upstream import Candidate, ForwardedAnswer, Forwarder, OutboundCall
@@ -48,6 +48,7 @@ class Gateway:
         to_default: Whether the default model is the last resort of every route.
         is_strict: Whether a model is passed over that cannot be told all of a call.
         conversations: What Responses calls go on from; None where nothing is kept.
+        observer: Who watches.
     """
 
     router: Router
@@ -55,6 +56,7 @@ class Gateway:
     to_default: bool = False
     is_strict: bool = False
     conversations: Conversations | None = None
+    observer: CallObserver = field(default_factory=CallObserver)
 
     async def decide(self, served: GatewayCall, account: Account) -> RoutingDecision:
         """Return where a call goes, and note it in its account; what is decided there already stands.
@@ -77,6 +79,7 @@ class Gateway:
             CallError: There is no answer, or the call cannot be decided.
         """
         check_hops(hops_of(served.client_headers))
+        account.observed = observed = self.observer.begin(served.call, _identity_of(served))
         continued = await self._continued(served)
         owner = continued and continued.owner
         if continued:
@@ -85,7 +88,9 @@ class Gateway:
             served, account.decision = replace(served, bypass=True), None
         call, document = served.call, served.document
         needs = needs_of(call, document.value)
-        decision = await self.decide(served, account)
+        account.trail = observed.trail(self.forwarder.breaker_of)
+        with observed.deciding():
+            decision = await self.decide(served, account)
         account.decision = decision = fit_capabilities(decision, needs, catalog=self.router.catalog)
         pool = pool_of(decision, needs, catalog=self.router.catalog, to_default=self.to_default)
         pool = tuple(provider for provider in pool if owner is None or provider.model == owner)
@@ -95,7 +100,7 @@ class Gateway:
             api_format=call.api_format,
             body=document.data,
             is_stream=call.is_stream,
-            client_headers=served.client_headers,
+            client_headers=observed.carried(served.client_headers),
             request_id=served.request_id,
             is_strict=self.is_strict,
             keeping=continued.keeping if continued else {},
@@ -105,6 +110,7 @@ class Gateway:
         del served, document, needs, continued  # nobody holds the body of a call while its answer is waited for
         answer = await self.forwarder.forward(outbound, candidates, trail=account.trail)
         account.answer = await recorded(answer, keep, is_stream=call.is_stream) if keep else answer
+        account.first_word_s = account.duration_s if outbound.is_stream else None
         return account.answer
 
     async def _continued(self, served: GatewayCall) -> ContinuedCall | None:
@@ -114,7 +120,14 @@ class Gateway:
         return await self.conversations.resume(served.call, served.document, served.client_headers)
 
     def conclude(self, api_format: ApiFormat, account: Account) -> None:
-        """Account for a call that is over, however it has ended; one that was not decided leaves no trace."""
+        """Account for a call that is over, however it has ended; one that was not decided is not logged."""
+        if account.observed is None:
+            return
+        account.observed.ended(account.outcome)
+        with identified(account.observed.identity):
+            self._log(api_format, account)
+
+    def _log(self, api_format: ApiFormat, account: Account) -> None:
         decision = account.served
         if decision is None:
             return
@@ -129,12 +142,21 @@ class Gateway:
             input_tokens=account.usage.input_tokens,
             output_tokens=account.usage.output_tokens,
             losses=list(account.losses),
-            duration_ms=round((perf_counter() - account.started) * 1000, 1),
+            duration_ms=round(account.duration_s * 1000, 1),
         )
 
     async def aclose(self) -> None:
         """Close this event loop's connections; the next call opens new ones."""
         await self.forwarder.aclose()
+
+
+def _identity_of(served: GatewayCall) -> CallIdentity:
+    """Return what a call is known by: as the edge where it came in has said, else by its own headers."""
+    known = current_identity()
+    if known is not None:
+        return known
+    headers = {name.lower(): value for name, value in served.client_headers}
+    return CallIdentity(request_id=served.request_id, traceparent=headers.get(b"traceparent", b"").decode("latin-1"))
 
 
 def _nobody_for(decision: RoutingDecision, needs: Needs) -> CallError:

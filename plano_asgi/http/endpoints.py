@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError
-from plano_asgi.events import CALL_REFUSED, get_logger
+from plano_asgi.events import CALL_REFUSED, CallIdentity, get_logger, identified
 from plano_asgi.http.bodies import ClientDisconnectedError, read_body
 from plano_asgi.intake import Answer, Headers, RoutingRequest, check_head, decision_answer, error_answer
 from plano_asgi.intake.routing_requests import ENDPOINTS, read_routing_request
@@ -41,17 +41,17 @@ class DecisionEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request with a decision, or with an error in the caller's API format."""
         headers = Headers.from_raw(scope["headers"])
-        request_id = headers.request_id()
-        try:
-            answer = await self._decide(scope["method"], headers, receive, request_id)
-        except CallError as error:
-            get_logger().info(CALL_REFUSED, api_format=self.api_format.value, status=error.status, code=error.code)
-            answer = error_answer(error, api_format=self.api_format, request_id=request_id)
-        except ClientDisconnectedError:
-            return
+        with identified(headers.identity()) as identity:
+            try:
+                answer = await self._decide(scope["method"], headers, receive, identity)
+            except CallError as error:
+                get_logger().info(CALL_REFUSED, api_format=self.api_format.value, status=error.status, code=error.code)
+                answer = error_answer(error, api_format=self.api_format, request_id=identity.request_id)
+            except ClientDisconnectedError:
+                return
         await send_answer(answer, send)
 
-    async def _decide(self, method: str, headers: Headers, receive: Receive, request_id: str) -> Answer:
+    async def _decide(self, method: str, headers: Headers, receive: Receive, identity: CallIdentity) -> Answer:
         check_head(method, headers, body_bytes=self.body_bytes)
         body = await read_body(receive, limit=self.body_bytes, timeout_s=self.body_timeout_s)
         request = await self._read(headers, body)
@@ -60,8 +60,8 @@ class DecisionEndpoint:
             decision,
             api_format=self.api_format,
             classifier=self.router.classifier.kind,
-            trace_id=headers.trace_id(),
-            request_id=request_id,
+            trace_id=identity.trace_id,
+            request_id=identity.request_id,
         )
 
     async def _read(self, headers: Headers, body: bytes) -> RoutingRequest:

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError
-from plano_asgi.events import CALL_REFUSED, get_logger
+from plano_asgi.events import CALL_REFUSED, get_logger, identified
 from plano_asgi.gateway import Account, Gateway, GatewayCall
 from plano_asgi.http.bodies import ClientDisconnectedError, read_body
 from plano_asgi.http.endpoints import LARGE_BODY_BYTES
@@ -42,7 +42,11 @@ class ForwardingEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; a caller who goes away takes the provider's work with it."""
         headers = Headers.from_raw(scope["headers"])
-        request_id, account = headers.request_id(), Account()
+        with identified(headers.identity()) as identity:
+            await self._handle(scope, headers, identity.request_id, receive, send)
+
+    async def _handle(self, scope: Scope, headers: Headers, request_id: str, receive: Receive, send: Send) -> None:
+        account = Account()
         try:
             request = await self._read(scope["method"], headers, receive)
         except CallError as error:

@@ -22,12 +22,13 @@ from plano_asgi.errors import (
     PolicyRefusedError,
     RoutingUnavailableError,
 )
-from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, CLASSIFIER_FAILED, get_logger
+from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, CLASSIFIER_FAILED, get_logger, identified
 from plano_asgi.hops import carrying, check_hops, hops_of
 from plano_asgi.http.endpoints import LARGE_BODY_BYTES, decision_endpoints, send_answer
 from plano_asgi.http.models import models_endpoint
 from plano_asgi.http.paths import path_in_app
 from plano_asgi.http.replay import NOTHING_TAKEN, BodyEnd, TakenBody, take_body
+from plano_asgi.http.showing import operator_endpoints
 from plano_asgi.http.state import STATE_KEY, OwnMapping, PlanoState
 from plano_asgi.intake import Headers, error_answer
 from plano_asgi.intake.encodings import too_large
@@ -81,7 +82,10 @@ class PlanoMiddleware:
             return
         self._service = build_service(self._settings, router=router)
         self._router = self._service.router
-        self._endpoints = decision_endpoints(self._settings, self._router)
+        self._endpoints: Mapping[str, ASGIApp] = {
+            **decision_endpoints(self._settings, self._router),
+            **operator_endpoints(self._service),
+        }
         self._models = models_endpoint(self._settings)
         self._forwarding: Mapping[ApiFormat, ASGIApp] = {}
         if self._service.gateway:
@@ -105,7 +109,7 @@ class PlanoMiddleware:
         elif scope["method"] == "POST" and (api_format := self._format_of(path)) and not _is_rewritten(scope):
             if self._forwarding:
                 await self._forwarding[api_format](scope, receive, send)
-            elif passed_on := await self._take_in(api_format, scope, receive, send):
+            elif passed_on := await self._take_in_known(api_format, scope, receive, send):
                 with carrying(hops_of(scope["headers"])):
                     await self._app(*passed_on)
         else:
@@ -115,12 +119,21 @@ class PlanoMiddleware:
         is_call = path.endswith(self._settings.paths) and "//" not in path
         return recognise(path) if is_call else None
 
-    async def _take_in(self, api_format: ApiFormat, scope: Scope, receive: Receive, send: Send) -> Connection | None:
-        """Return what the app is to be given, None where the call is answered already.
+    async def _take_in_known(
+        self, api_format: ApiFormat, scope: Scope, receive: Receive, send: Send
+    ) -> Connection | None:
+        """Return what the app is to be given, None where the call is answered already; events bear its identity.
 
         The app is not called from here: what was read of the call would live for as long as its answer is streamed.
         """
-        headers, limit = Headers.from_raw(scope["headers"]), self._settings.limits.body_bytes
+        headers = Headers.from_raw(scope["headers"])
+        with identified(headers.identity()) as identity:
+            return await self._take_in(api_format, headers, identity.request_id, (scope, receive, send))
+
+    async def _take_in(
+        self, api_format: ApiFormat, headers: Headers, request_id: str, connection: Connection
+    ) -> Connection | None:
+        (scope, receive, send), limit = connection, self._settings.limits.body_bytes
         taken = NOTHING_TAKEN
         if (headers.content_length or 0) <= limit:
             taken = await take_body(receive, limit=limit)
@@ -136,7 +149,7 @@ class PlanoMiddleware:
         except CallError as error:
             if self._answers(error):
                 get_logger().info(CALL_REFUSED, api_format=api_format.value, status=error.status, code=error.code)
-                await send_answer(error_answer(error, api_format=api_format, request_id=headers.request_id()), send)
+                await send_answer(error_answer(error, api_format=api_format, request_id=request_id), send)
                 return None
             get_logger().info(CALL_PASSED_ON, api_format=api_format.value, code=error.code)
             return as_it_came

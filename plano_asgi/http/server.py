@@ -19,6 +19,7 @@ from plano_asgi.errors import CallError
 from plano_asgi.events import CLASSIFIER_FAILED, get_logger
 from plano_asgi.http.endpoints import decision_endpoints
 from plano_asgi.http.models import is_spelt_out, models_endpoint
+from plano_asgi.http.showing import operator_endpoints
 from plano_asgi.intake import Headers, error_answer
 from plano_asgi.intake.model_list import MODELS_PATH
 from plano_asgi.intake.routing_requests import ENDPOINTS
@@ -33,7 +34,9 @@ READINESS_PATH: Final = "/readyz"
 def create_app(settings: Settings, router: Router) -> Starlette:
     """Return the app; its lifespan starts the router before the first call, or beside it (`startup: background`)."""
     endpoints: dict[str, Callable[..., Any]] = dict(decision_endpoints(settings, router))
-    service = build_service(settings, router=router)
+    service = build_service(settings, router=router, in_host=False)
+    operators = operator_endpoints(service)
+    endpoints |= operators
     if service.gateway:
         from plano_asgi.http.forwarding import forwarding_endpoints  # noqa: PLC0415 - brings an HTTP client along
 
@@ -51,7 +54,7 @@ def create_app(settings: Settings, router: Router) -> Starlette:
     app.router.redirect_slashes = False
     app.state.router = router
     app.state.service = service
-    app.state.paths = tuple(endpoints)
+    app.state.paths = tuple(path for path in endpoints if path not in operators)
     app.state.starts_in_background = settings.startup == "background"
     app.state.problem = None
     return app

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Self
 
+from plano_asgi.events import CallIdentity
+
 BYPASS_HEADER: Final = "x-plano-routing"
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _JSON_TYPE: Final = re.compile(r"application/(?:[\w.+-]+\+)?json", re.IGNORECASE)
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([\w-]+)", re.IGNORECASE)
 
@@ -58,6 +59,9 @@ class Headers:
         return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 
     def trace_id(self) -> str:
-        """Return 32 hex digits: of a valid `traceparent` (W3C Trace Context, section 3.2), else new ones."""
-        parent = _TRACEPARENT.fullmatch(self.get("traceparent"))
-        return parent[1] if parent else secrets.token_hex(16)
+        """Return 32 hex digits: of a valid `traceparent`, else new ones."""
+        return self.identity().trace_id
+
+    def identity(self) -> CallIdentity:
+        """Return what the call is known by, in events and records."""
+        return CallIdentity(request_id=self.request_id(), traceparent=self.get("traceparent"))

@@ -57,10 +57,26 @@ class HttpClient:
             NetworkTimeoutError: The answer was not complete in time.
             NetworkError: There is no connection, it broke, or the answer is too large, encoded or no HTTP.
         """
+        return self._exchange("POST", url, body, headers, timeout_s=timeout_s, most_bytes=most_bytes)
+
+    def get(self, url: str, *, headers: Mapping[str, str], timeout_s: float, most_bytes: int) -> HttpAnswer:
+        """Return the answer to a GET; the same as `post` in everything else."""
+        return self._exchange("GET", url, None, headers, timeout_s=timeout_s, most_bytes=most_bytes)
+
+    def _exchange(  # noqa: PLR0913 - what is asked, and the bounds of the answer
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        timeout_s: float,
+        most_bytes: int,
+    ) -> HttpAnswer:
         until = monotonic() + timeout_s
         try:
             request = httpx.Request(
-                "POST",
+                method,
                 url,
                 content=body,
                 headers={**headers, "accept-encoding": "identity"},  # no answer may grow by being read

@@ -43,6 +43,11 @@ class Classifications:
         """Whether it takes no work until it is reopened."""
         return self._is_closed
 
+    @property
+    def waiting(self) -> int:
+        """How many classifications are under way or wait."""
+        return len(self._in_flight)
+
     def _leave_parent(self) -> None:
         """Start empty in a process forked off: a fork takes no threads along, but locks as others held them."""
         if os.getpid() != self._process:

@@ -29,6 +29,7 @@ from plano_asgi.events import (
     get_logger,
     is_heard,
 )
+from plano_asgi.observer import UNOBSERVED
 from plano_asgi.policy import Rules, checked_inline, decide, fit_format, undecided
 from plano_asgi.preferences import RoutingPolicy
 from plano_asgi.providers import ModelCatalog
@@ -87,6 +88,7 @@ class Router:
         self.catalog = catalog
         self.rules = rules
         self.deadline_ms = deadline_ms
+        self.observer = UNOBSERVED
         self._cache = cache
         self._on_error = on_error
         self._allow_inline = allow_inline
@@ -138,19 +140,15 @@ class Router:
             self._problem = error
             self._log_failure(error)
             raise
-        elapsed_ms = _milliseconds_since(started)
+        took_ms = _milliseconds_since(started)
         self._is_ready, self._problem = True, None
-        report = {
-            "classifier": self.classifier.kind,
-            "classify_ms": round(elapsed_ms, 1),
-            "deadline_ms": self.deadline_ms,
-        }
+        report = {"classifier": self.classifier.kind, "classify_ms": round(took_ms, 1), "deadline_ms": self.deadline_ms}
         get_logger().info(CLASSIFIER_READY, **report)
-        if elapsed_ms > self.deadline_ms / 2:
+        if took_ms > self.deadline_ms / 2:
             get_logger().warning(
                 CLASSIFIER_SLOW, advice="raise classifier.deadline_ms or use a faster device", **report
             )
-        return elapsed_ms
+        return took_ms
 
     def close(self) -> None:
         """Drop the calls that wait for a classification; later calls are decided by `on_error`."""
@@ -267,6 +265,7 @@ class Router:
         decision = replace(decision, would_use=would_use, latency_ms=_milliseconds_since(started))
         if not is_translated:
             decision = fit_format(decision, call, rules=self.rules, catalog=self.catalog)
+        self.observer.decided(call, decision, waiting=self._classifications.waiting)
         if is_heard(INFO):
             self._log(decision, call)
         if listener := stand_in():

@@ -21,6 +21,7 @@ from plano_asgi.settings.schema import (
     RoutingSettings,
     Startup,
 )
+from plano_asgi.settings.telemetry_schema import DecisionLogSettings, TelemetrySettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,8 @@ class Settings:
         responses_state: What is then kept of Responses calls.
         redis: What worker processes share what they know by.
         postgres: Where what is kept outlives them.
+        telemetry: Spans and metrics.
+        decision_log: Which decisions are kept for people to look at.
         admin: Who may see the decision log, reload, playground and metrics.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
@@ -68,6 +71,8 @@ class Settings:
     responses_state: ResponsesStateSettings
     redis: RedisSettings
     postgres: PostgresSettings
+    telemetry: TelemetrySettings
+    decision_log: DecisionLogSettings
     admin: AdminSettings
     paths: tuple[str, ...]
     response_headers: bool
@@ -104,6 +109,8 @@ def settings_from(
         responses_state=written.responses_state,
         redis=written.redis,
         postgres=written.postgres,
+        telemetry=written.telemetry,
+        decision_log=written.decision_log,
         admin=written.admin,
         paths=written.paths,
         response_headers=written.response_headers,

@@ -34,6 +34,7 @@ from plano_asgi.settings.providers_schema import AliasSettings, NestedPreference
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
 from plano_asgi.settings.section import Section
+from plano_asgi.settings.telemetry_schema import DecisionLogSettings, TelemetrySettings
 
 ENV_PREFIX: Final = "PLANO_"
 DEFAULT_PATHS: Final = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
@@ -197,6 +198,8 @@ class PlanoSettings(Section, BaseSettings):
         responses_state: See there.
         redis: See there.
         postgres: See there.
+        telemetry: See there.
+        decision_log: See there.
         admin: See there.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
@@ -225,6 +228,8 @@ class PlanoSettings(Section, BaseSettings):
     responses_state: ResponsesStateSettings = ResponsesStateSettings()
     redis: RedisSettings = RedisSettings()
     postgres: PostgresSettings = PostgresSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    decision_log: DecisionLogSettings = DecisionLogSettings()
     admin: AdminSettings = AdminSettings()
     paths: Annotated[tuple[PathEnd, ...], Field(min_length=1)] = DEFAULT_PATHS
     response_headers: Flag = True

@@ -120,6 +120,20 @@ model_providers:
 # postgres:                  # where what is kept outlives them
 #   url:                     # e.g. $POSTGRES_URL
 #   timeout_ms: 1000
+# telemetry:
+#   opentelemetry: true      # spans and metrics by its API, where it is installed
+#   otlp:                    # of plano-asgi serve: where they go, e.g. http://localhost:4318
+#   capture_content: false   # true: spans hold what callers wrote
+#   prometheus:              # served by plano-asgi serve where the extra is installed; true: in an app too
+#   metrics_path: /metrics
+
+# decision_log:
+#   store:                   # memory in plano-asgi serve, none in an app; none, memory, sqlite, redis
+#   size: 1000               # entries
+#   ttl_s: 604800            # a week
+#   path:                    # of sqlite, e.g. decisions.sqlite
+#   content: hash            # conversation: keep what callers wrote; plano-asgi replay needs it
+#   hash_key:                # of the conversations' hashes; a new one in every process
 
 # admin:
 #   token:                   # decision log, reload, playground and metrics beyond loopback need one

@@ -103,6 +103,13 @@ class Breakers:
         """Return whether a model may be asked now."""
         return self.of(model).admits(self.clock())
 
+    def state_of(self, model: str) -> int:
+        """Return 0 where a model's breaker is closed, 1 where it is half open, 2 where it is open."""
+        open_until = self.of(model).open_until
+        if open_until is None:
+            return 0
+        return 1 if self.clock() >= open_until else 2
+
     def rest_s(self, model: str) -> float:
         """Return for how many seconds more a model's provider asks not to be asked for it; 0 where it may be."""
         return max(0.0, self.of(model).rests_until - self.clock())

@@ -121,6 +121,10 @@ class Forwarder:
             sign=self._sign,
         )
 
+    def breaker_of(self, model: str) -> int:
+        """Return the state of a model's breaker: 0 closed, 1 half open, 2 open."""
+        return self._breakers.state_of(model)
+
     async def aclose(self) -> None:
         """Close this event loop's connections; the next call opens new ones."""
         for client in self._clients.values():
