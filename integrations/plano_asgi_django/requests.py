@@ -86,7 +86,7 @@ def routed_before(request: HttpRequest) -> RoutedCall | None:
 
 def response_of(answer: Answer) -> HttpResponse:
     """Return an answer as Django gives it."""
-    return HttpResponse(answer.body, status=answer.status, headers=dict(answer.headers))
+    return HttpResponse(answer.body, status=answer.status, headers=dict(answer.end_to_end_headers))
 
 
 def _path_in_project(request: HttpRequest) -> str:
