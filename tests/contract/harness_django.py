@@ -62,7 +62,12 @@ class Harness:
 
 async def later(words: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Yield words that are waited for on a thread."""
-    while word := await sync_to_async(next, thread_sensitive=False)(words, b""):
+
+    def next_word() -> bytes:
+        """Wait for it."""
+        return next(words, b"")
+
+    while word := await sync_to_async(next_word, thread_sensitive=False)():
         yield word
 
 
