@@ -92,8 +92,8 @@ def django_hosts(config: Path) -> Iterator[dict[str, Host]]:
 
     loop = asyncio.new_event_loop()
 
-    def over_asgi(app: Any) -> Callable[[str, bytes], float]:  # noqa: ANN401 - any ASGI app
-        return lambda path, body: loop.run_until_complete(seconds_over_asgi(app, path, body))
+    def over_asgi(app: Any, *, is_adapted: bool) -> Callable[[str, bytes], float]:  # noqa: ANN401 - any ASGI app
+        return lambda path, body: loop.run_until_complete(seconds_over_asgi(app, path, body, is_adapted=is_adapted))
 
     plano = {"config_file": config, "classifier": {"deadline_ms": 10_000}}
     hosts: dict[str, Host] = {}
@@ -103,14 +103,14 @@ def django_hosts(config: Path) -> Iterator[dict[str, Host]]:
         bare = WSGIHandler(), ASGIHandler()
         with override_settings(MIDDLEWARE=["plano_asgi_django.PlanoMiddleware"]):
             adapted = WSGIHandler(), ASGIHandler()
-        hosts["Django, WSGI"] = over_wsgi(bare[0]), over_wsgi(adapted[0])
-        in_async = [over_asgi(app) for app in (bare[1], adapted[1])]
+        hosts["Django, WSGI"] = over_wsgi(bare[0], is_adapted=False), over_wsgi(adapted[0], is_adapted=True)
+        in_async = over_asgi(bare[1], is_adapted=False), over_asgi(adapted[1], is_adapted=True)
         hosts["Django, ASGI"] = at("/asgi", in_async[0]), at("/asgi", in_async[1])
         yield hosts
     loop.close()
 
 
-async def seconds_over_asgi(app: Any, path: str, body: bytes) -> float:  # noqa: ANN401 - any ASGI app
+async def seconds_over_asgi(app: Any, path: str, body: bytes, *, is_adapted: bool) -> float:  # noqa: ANN401 - any ASGI app
     """Return the seconds of one call to an ASGI app whose client waits for the answer."""
     messages = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -120,13 +120,24 @@ async def seconds_over_asgi(app: Any, path: str, body: bytes) -> float:  # noqa:
         await asyncio.Event().wait()
         raise AssertionError("nobody disconnects")
 
+    sent: list[dict[str, Any]] = []
+
     async def send(message: dict[str, Any]) -> None:
-        del message
+        sent.append(message)
 
     scope = scope_of("POST", path, body)
     started = perf_counter()
     await app(scope, receive, send)
-    return perf_counter() - started
+    elapsed = perf_counter() - started
+    check(path, [name.decode() for name, _ in sent[0]["headers"]], is_adapted=is_adapted)
+    return elapsed
+
+
+def check(path: str, headers: Sequence[str], *, is_adapted: bool) -> None:
+    """Raise where a call was not routed that should have been, or the other way round."""
+    is_routed = "x-plano-model" in {name.lower() for name in headers}
+    if is_routed != (is_adapted and path.endswith(CALL)):
+        raise RuntimeError(f"{path}: routed is {is_routed}")
 
 
 def at(prefix: str, timer: Callable[[str, bytes], float]) -> Callable[[str, bytes], float]:
@@ -151,10 +162,10 @@ def flask_host(config: Path) -> Iterator[dict[str, Host]]:
 
     bare, adapted = app_of(), app_of()
     Plano(adapted)
-    yield {"Flask, WSGI": (over_wsgi(bare), over_wsgi(adapted))}
+    yield {"Flask, WSGI": (over_wsgi(bare, is_adapted=False), over_wsgi(adapted, is_adapted=True))}
 
 
-def over_wsgi(app: Any) -> Callable[[str, bytes], float]:  # noqa: ANN401 - any WSGI app
+def over_wsgi(app: Any, *, is_adapted: bool) -> Callable[[str, bytes], float]:  # noqa: ANN401 - any WSGI app
     """Return what times one call to a WSGI app, with no server between."""
 
     def timed(path: str, body: bytes) -> float:
@@ -173,11 +184,13 @@ def over_wsgi(app: Any) -> Callable[[str, bytes], float]:  # noqa: ANN401 - any 
             "CONTENT_TYPE": "application/json",
             "CONTENT_LENGTH": str(len(body)),
         }
+        told: list[str] = []
         started = perf_counter()
-        answer = app(environ, lambda *_: None)
+        answer = app(environ, lambda _, headers, *__: told.extend(name for name, _ in headers))
         content = b"".join(answer)
         elapsed = perf_counter() - started
         answer.close()
+        check(path, told, is_adapted=is_adapted)
         if content != ANSWER:
             raise RuntimeError(content)
         return elapsed

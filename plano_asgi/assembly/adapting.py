@@ -75,6 +75,8 @@ def build_adapted(
     service = build_service(settings, router=router)
     return Adapted(
         service=service,
-        calls=InboundCalls(settings=settings, router=service.router, body_bytes=min(body_bytes or limit, limit)),
+        calls=InboundCalls(
+            settings=settings, router=service.router, body_bytes=limit if body_bytes is None else min(body_bytes, limit)
+        ),
         first_call=FirstCall(service.router, settings),
     )

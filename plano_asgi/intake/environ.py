@@ -33,6 +33,7 @@ def rewrite_environ(environ: Environ, *, length: int) -> None:
     """Say that the body has that length and no encoding, and forget a client's own `x-plano-*` headers."""
     for name in [name for name in _names(environ) if is_stale(_header(name))]:
         del environ[name]
+    environ.pop("HTTP_CONTENT_LENGTH", None)  # which some servers set as well
     environ["CONTENT_LENGTH"] = str(length)
 
 
@@ -42,7 +43,10 @@ def _names(environ: Environ) -> Iterator[str]:
 
 
 def _is_header(name: object) -> bool:
-    return isinstance(name, str) and (name.startswith(_PREFIX) or name in _UNPREFIXED)
+    """Return whether a variable is a header; what CGI names without a prefix is not taken with one as well."""
+    if not isinstance(name, str):
+        return False
+    return name in _UNPREFIXED or (name.startswith(_PREFIX) and name.removeprefix(_PREFIX) not in _UNPREFIXED)
 
 
 def _header(name: str) -> bytes:
