@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from importlib import import_module
 from typing import Any, Final
@@ -18,6 +18,7 @@ from django.http import HttpRequest, JsonResponse
 from django.test import Client, override_settings
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
+from structlog.testing import capture_logs
 
 from plano_asgi import PlanoMiddleware
 from plano_asgi.errors import ConfigurationError
@@ -28,9 +29,11 @@ PLANO: Final[Mapping[str, Any]] = {
         {"model": "openai/gpt-4o-mini", "default": True},
         {"model": "openai/gpt-4o", "routing_preferences": [{"name": "code", "description": "writing code"}]},
     ],
+    "classifier": {"deadline_ms": 20_000},  # on a busy machine
     "limits": {"body_bytes": 5_000},
 }
 SERVED: Final = {"model_providers": [{"model": "openai/gpt-4o", "default": True, "access_key": "sk-any"}]}
+MIDDLEWARE: Final = ["plano_asgi_django.PlanoMiddleware"]
 CHAT: Final = "/v1/chat/completions"
 JSON: Final = "application/json"
 Project = Callable[..., AbstractContextManager[Any]]
@@ -339,6 +342,80 @@ def reads_first(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return get_response(request)
 
     return middleware
+
+
+def test_headers_that_somebody_has_read_before_are_right_again(opened: Any, post: Any) -> None:
+    """What Django has derived from the client's headers is derived anew from those of the rewritten body."""
+    seen = []
+
+    @csrf_exempt
+    def lengths(request: HttpRequest) -> JsonResponse:
+        """Note what a view is told of the length."""
+        seen.append((request.headers["content-length"], str(len(request.body))))
+        return JsonResponse({})
+
+    opened([path(f"own{CHAT}", lengths)], MIDDLEWARE=[f"{__name__}.reads_headers", *MIDDLEWARE])
+
+    with routed_by({}):
+        post(call("hello"), f"/own{CHAT}")
+
+    ((told, real),) = seen
+    assert told == real
+
+
+def reads_headers(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Be a middleware that reads the headers."""
+
+    def middleware(request: Any) -> Any:
+        """Read them."""
+        assert request.headers
+        return get_response(request)
+
+    return middleware
+
+
+@pytest.mark.parametrize(("words", "model"), [(1, "gpt-4o-mini"), (2_000, "auto")], ids=["within", "beyond"])
+def test_chunked_body_is_measured_under_asgi(words: int, model: str, opened: Any) -> None:
+    """A body without a length is routed within Django's limit, and beyond it left to views that stream it."""
+
+    @csrf_exempt
+    def stream(request: HttpRequest) -> JsonResponse:
+        """Tell of a body, read as a stream."""
+        return JsonResponse({"body": request.read().decode()})
+
+    opened([path(CHAT[1:], stream)], DATA_UPLOAD_MAX_MEMORY_SIZE=1_000)
+    project: Any = ASGIHandler()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        """Yield a call in two pieces."""
+        body = call("hello " * words)
+        yield body[:20]
+        yield body[20:]
+
+    async def send() -> httpx.Response:
+        """Send it."""
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(project), base_url="http://test") as client:
+            return await client.post(CHAT, content=pieces(), headers={"content-type": JSON})
+
+    with routed_by({}):
+        assert model_read(anyio.run(send)) == model
+
+
+def test_model_is_loaded_by_the_first_call_under_asgi_too(opened: Any) -> None:
+    """The first call waits for the model on a thread, and is decided by it."""
+    opened(PLANO={**PLANO, "classifier": {"deadline_ms": 20_000}})
+    project: Any = ASGIHandler()
+
+    async def send() -> httpx.Response:
+        """Send a call."""
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(project), base_url="http://test") as client:
+            return await client.post(CHAT, content=call("hello"), headers={"content-type": JSON})
+
+    with capture_logs() as logs:
+        response = anyio.run(send)
+
+    assert response.headers["x-plano-reason"] == "no_match"
+    assert [line["event"] for line in logs][:2] == ["plano.classifier_ready", "plano.call_routed"]
 
 
 def test_model_is_loaded_by_the_first_call_which_waits_for_it(opened: Any, post: Any) -> None:

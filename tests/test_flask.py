@@ -44,6 +44,7 @@ def make() -> Make:
     def app_of(*, providers: object = PROVIDERS, config: Mapping[str, object] | None = None, **said: object) -> Flask:
         """Make one."""
         app = Flask("test")
+        app.config["PLANO_CLASSIFIER__DEADLINE_MS"] = 20_000  # on a busy machine
         app.config.update({f"PLANO_{name.upper()}": value for name, value in said.items()})
         app.config.update(PLANO_MODEL_PROVIDERS=providers, **(config or {}))
 
@@ -213,7 +214,22 @@ def test_chunked_body_is_read_where_the_server_ends_it(is_strict: bool, make: Ma
         assert model_read(chunked(call("hello"))) == "gpt-4o-mini"
     large = chunked(call("x" * 1_000))
     assert large.status_code == (413 if is_strict else 200)
+    assert "connection" not in large.headers  # the server's to send
     assert is_strict or json.loads(large.text)["body"] == call("x" * 1_000).decode()
+
+
+def test_body_without_an_end_is_not_waited_for(make: Make) -> None:
+    """Where neither a length nor the server tells its end, a body is empty for Flask, and for us."""
+
+    class Endless(io.RawIOBase):
+        def readinto(self, _: object) -> int:
+            """Be read never."""
+            raise AssertionError("this would wait for ever")
+
+    environ = {"CONTENT_LENGTH": "", "wsgi.input": Endless()}
+    answer = make().test_client().post(CHAT, headers=JSON, environ_overrides=environ)
+
+    assert (answer.status_code, answer.json) == (200, {"body": "", "route": None})
 
 
 def test_decision_endpoint_answers_without_touching_the_call(make: Make) -> None:

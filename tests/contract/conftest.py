@@ -31,6 +31,7 @@ model_providers:
   - model: anthropic/claude-sonnet-4-20250514
     routing_preferences: [{name: code, description: writing code}]
 limits: {body_bytes: 200000}
+classifier: {deadline_ms: 20000}
 """
 
 
