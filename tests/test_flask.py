@@ -222,6 +222,8 @@ def test_body_without_an_end_is_not_waited_for(make: Make) -> None:
     """Where neither a length nor the server tells its end, a body is empty for Flask, and for us."""
 
     class Endless(io.RawIOBase):
+        """An input that is not to be read."""
+
         def readinto(self, _: object) -> int:
             """Be read never."""
             raise AssertionError("this would wait for ever")
@@ -363,6 +365,7 @@ class _Dripping:
     """An input that gives a few bytes at a time."""
 
     def __init__(self, data: bytes, step: int) -> None:
+        """Take the data, and the most bytes of a piece."""
         self._data, self._step = io.BytesIO(data), step
 
     def read(self, size: int) -> bytes:

@@ -142,10 +142,14 @@ HTTP: Final = [one for one in ALL if one[1].is_http]
 
 
 class _ThreadingServer(ThreadingMixIn, WSGIServer):
+    """A thread for each call."""
+
     daemon_threads = True
 
 
 class _Quiet(WSGIRequestHandler):
+    """No line for each call."""
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the standard library's name
         """Say nothing."""
 
