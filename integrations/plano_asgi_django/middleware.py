@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from plano_asgi.assembly import Adapted
+from plano_asgi.hops import carrying, current_hops
 from plano_asgi.intake import Answer, PassedCall
 from plano_asgi.intake.rewriting import RawHeaders
 from plano_asgi_django.requests import HeardCall, call_in, pass_on, remember, response_of, routed_before
@@ -44,24 +45,30 @@ class PlanoMiddleware:
         if self._is_async:
             return self._aserve(request)
         told: RawHeaders | HttpResponse = []
+        hops = current_hops()
         if heard := _heard(request):
             own, call = heard
+            hops = call.headers.hops
             own.first_call.begin()
             told = _given(request, own.calls.take_in(call.api_format, call.headers, call.body))
         if isinstance(told, HttpResponse):
             return told
-        return _telling(self._get_response(request), told)
+        with carrying(hops):
+            return _telling(self._get_response(request), told)
 
     async def _aserve(self, request: HttpRequest) -> HttpResponseBase:
         told: RawHeaders | HttpResponse = []
+        hops = current_hops()
         if heard := _heard(request):
             own, call = heard
+            hops = call.headers.hops
             if not own.first_call.is_over:
                 await anyio.to_thread.run_sync(own.first_call.begin)
             told = _given(request, await own.calls.atake_in(call.api_format, call.headers, call.body))
         if isinstance(told, HttpResponse):
             return told
-        return _telling(await self._get_response(request), told)
+        with carrying(hops):
+            return _telling(await self._get_response(request), told)
 
 
 def _heard(request: HttpRequest) -> tuple[Adapted, HeardCall] | None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plano_asgi.assembly import Adapted
 from plano_asgi.conversation import ApiFormat
-from plano_asgi.intake import Answer, RoutedCall
+from plano_asgi.hops import carrying
+from plano_asgi.intake import Answer, Headers, RoutedCall
 from plano_asgi.intake.environ import headers_of, path_of, rewrite_environ
 from plano_asgi.intake.rewriting import RawHeaders
 from plano_asgi_flask.bodies import take_body
@@ -32,15 +33,17 @@ class RoutedApp:
         api_format = calls.format_of(path) if environ["REQUEST_METHOD"] == "POST" else None
         if api_format is None or calls.is_decision_path(path) or _is_rewritten(environ):
             return self._app(environ, start_response)
-        told = self._take_in(api_format, environ)
+        headers = headers_of(environ)
+        told = self._take_in(api_format, headers, environ)
         if isinstance(told, Answer):
             start_response(f"{told.status} {_phrase(told.status)}", told.end_to_end_headers)
             return [told.body]
-        return self._app(environ, _telling(start_response, told) if told else start_response)
+        with carrying(headers.hops):
+            return self._app(environ, _telling(start_response, told) if told else start_response)
 
-    def _take_in(self, api_format: ApiFormat, environ: "WSGIEnvironment") -> RawHeaders | Answer:
+    def _take_in(self, api_format: ApiFormat, headers: Headers, environ: "WSGIEnvironment") -> RawHeaders | Answer:
         """Decide a call and put what the app is to read into its environment; return what its answer tells, or ours."""
-        headers, calls = headers_of(environ), self._adapted.calls
+        calls = self._adapted.calls
         body = take_body(environ, headers, limit=calls.body_bytes)
         if body.again:
             environ["wsgi.input"] = body.again

@@ -187,6 +187,15 @@ def test_other_request_is_left_alone(path: str, http_host: "HttpHost", body_of: 
     assert seen.told["headers"]["x-plano-model"] == "theirs"
 
 
+@pytest.mark.parametrize(("hops", "status"), [("1", 200), ("2", 508)], ids=["one", "two"])
+def test_call_that_goes_round_is_refused(hops: str, status: int, http_host: "HttpHost", body_of: Body) -> None:
+    """A call that has come through two routers is in a loop, and no handler sees it; one is fine."""
+    with routed_by(RULE):
+        seen = http_host.send(CHAT, body_of("prove it"), {"x-plano-hop": hops})
+
+    assert (seen.status, seen.told is None) == (status, status != 200)
+
+
 def test_streaming_answer_arrives_while_it_is_made(http_host: "HttpHost", kit: "Kit", body_of: Body) -> None:
     """The first words of an answer are read before its handler has the last ones, and its headers tell the decision."""
     kit.first_words_read.clear()
