@@ -7,9 +7,12 @@ READY := $(VENV)/.ready
 WHEELHOUSE := $(VENV)/wheelhouse
 LOWEST := $(VENV)/lowest
 EXPORT := $(VENV)/export
+MATRIX := $(VENV)/matrix
+NEWEST_PYTHON ?= python3.13
+ADAPTER_TESTS := tests/contract tests/test_django.py tests/test_flask.py tests/load
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-lowest test-export test-cuda check bench train lock clean
+.PHONY: help demo serve test test-lowest test-matrix test-export test-cuda check bench train lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +28,10 @@ test: check $(WHEELHOUSE)/.filled $(VENV)/.system ## all checks and all tests
 
 test-lowest: $(LOWEST)/.ready $(VENV)/.system ## the tests against the oldest dependencies that pyproject.toml allows
 	$(LOWEST)/bin/pytest -n 2 --ignore tests/test_packaging.py
+
+test-matrix: $(MATRIX)-oldest/.ready $(MATRIX)-newest/.ready ## the adapters with the oldest and the newest Django and Flask; NEWEST_PYTHON is 3.12 or newer
+	$(MATRIX)-oldest/bin/pytest -n 2 $(ADAPTER_TESTS)
+	$(MATRIX)-newest/bin/pytest -n 2 $(ADAPTER_TESTS)
 
 test-export: $(EXPORT)/.ready ## the tests with PyTorch and a real model of 135M parameters: of training, plano-asgi export, and examples/local_llm
 	$(EXPORT)/bin/pytest tests/export tests/train
@@ -53,6 +60,7 @@ train: $(EXPORT)/.ready ## train the embedded router: make train DATASETS=folder
 lock: $(READY) ## resolve the locked requirements anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --group dev pyproject.toml -c requirements/runtime.txt -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --extra django --extra flask pyproject.toml -c requirements/dev.txt -o requirements/adapters.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --group hosts --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra export --group export-tests pyproject.toml --override requirements/no-cuda.txt -c requirements/torch.txt --no-emit-package torch -o requirements/export.txt
 
@@ -73,6 +81,20 @@ $(LOWEST)/.ready: $(READY) requirements/lowest.txt
 	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
+$(MATRIX)-oldest/.ready: requirements/dev.txt requirements/frameworks-oldest.txt
+	$(PYTHON) -m venv $(MATRIX)-oldest
+	$(MATRIX)-oldest/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(MATRIX)-oldest/bin/pip install --quiet --disable-pip-version-check -r requirements/frameworks-oldest.txt
+	$(MATRIX)-oldest/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(MATRIX)-newest/.ready: requirements/dev.txt
+	$(NEWEST_PYTHON) -m venv $(MATRIX)-newest
+	$(MATRIX)-newest/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(MATRIX)-newest/bin/pip install --quiet --disable-pip-version-check --upgrade django flask djangorestframework django-ninja a2wsgi
+	$(MATRIX)-newest/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
 $(EXPORT)/.ready: requirements/export.txt requirements/torch.txt requirements/test-model.txt
 	@echo "setting up $(EXPORT), once"
 	$(PYTHON) -m venv $(EXPORT)
@@ -86,6 +108,7 @@ $(VENV)/.system: $(READY)
 	@for tool in redis-server chromium; do command -v $$tool >/dev/null || ./.ci/system-packages $$tool || exit 1; done
 	touch $@
 
-$(WHEELHOUSE)/.filled: $(READY) requirements/runtime.txt
+$(WHEELHOUSE)/.filled: $(READY) requirements/runtime.txt requirements/adapters.txt
 	$(BIN)/pip download --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt -d $(WHEELHOUSE)
+	$(BIN)/pip download --quiet --disable-pip-version-check --require-hashes -r requirements/adapters.txt -d $(WHEELHOUSE)
 	touch $@

@@ -7,8 +7,9 @@ python benchmarks/overhead.py [--quick] [--json FILE] [--plot FILE.svg]
 In process: the microseconds that the middleware adds to one ASGI call, with no server between. What the classifier
 itself takes is timed within the same call and left out; beside it stands what handing the same classification to a
 thread costs by itself, which no router in an event loop can do without. Over HTTP: ratios of wrapped to bare, on
-uvicorn in a process of its own. Which of a pair goes first changes from pair to pair, and in process the cases are
-measured in turn, round by round. Medians, with the 95 % interval of order statistics.
+uvicorn in a process of its own. Adapters: the microseconds that those of Django and Flask add to a call, with no
+server between. Which of a pair goes first changes from pair to pair, and in process the cases are measured in turn,
+round by round. Medians, with the 95 % interval of order statistics.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.middleware_cost.adapters import adapters
 from benchmarks.middleware_cost.cases import BODY_BYTES, FULL, QUICK
 from benchmarks.middleware_cost.figures import draw, show
 from benchmarks.middleware_cost.in_process import in_process
@@ -37,11 +39,14 @@ def main() -> None:
     result = {
         "in_process": in_process(effort),
         "over_http": over_http(effort),
+        "adapters": adapters(effort),
         "body_bytes": BODY_BYTES,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}, onnxruntime {version('onnxruntime')}",
         "load_of_others": load,
-        "versions": {name: version(name) for name in ("uvicorn", "httptools", "uvloop", "structlog")},
+        "versions": {
+            name: version(name) for name in ("uvicorn", "httptools", "uvloop", "structlog", "django", "flask")
+        },
     }
     show(result)
     if arguments.json:

@@ -52,11 +52,13 @@ class Fault:
         where: The setting's path, e.g. `model_providers[1].model`.
         what: What is wrong and what to do about it; never the value.
         origin: Where the value came from, e.g. `plano.yaml:7` or `PLANO_MODE`; empty for code.
+        is_unknown: Whether there is no such setting.
     """
 
     where: str
     what: str
     origin: str = ""
+    is_unknown: bool = False
 
     def __str__(self) -> str:
         """Return `origin: where: what`, without the parts that are empty."""

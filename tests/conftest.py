@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -448,3 +448,27 @@ def _intent_of(service: str) -> str:
 def _question(category: str) -> dict[str, str]:
     """Return a question of a domain."""
     return {"category": category, "question": f"examined {category}"}
+
+
+@pytest.fixture(scope="session")
+def django_project() -> Callable[..., AbstractContextManager[Any]]:
+    """Return what makes a Django project of URL patterns and settings, for as long as its context lasts."""
+    import django  # noqa: PLC0415 - where a test asks for it
+    from django.conf import settings  # noqa: PLC0415 - same
+    from django.test import override_settings  # noqa: PLC0415 - same
+
+    if not settings.configured:
+        settings.configure(
+            SECRET_KEY="of a test",  # noqa: S106 - it keeps nothing
+            ALLOWED_HOSTS=["*"],
+            INSTALLED_APPS=["plano_asgi_django"],
+            LOGGING_CONFIG=None,
+            REST_FRAMEWORK={"DEFAULT_AUTHENTICATION_CLASSES": [], "UNAUTHENTICATED_USER": None},
+        )
+        django.setup()
+
+    def project(urls: Sequence[Any] = (), **changed: Any) -> AbstractContextManager[Any]:
+        """Return the context."""
+        return override_settings(ROOT_URLCONF=tuple(urls), **changed)
+
+    return project

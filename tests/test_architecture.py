@@ -14,7 +14,7 @@ import plano_asgi
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(plano_asgi.__file__).parent
-MODULES = sorted(PACKAGE.rglob("*.py"))
+MODULES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "integrations").rglob("*.py")])
 ROOMS = {info.name for info in pkgutil.iter_modules([str(PACKAGE)])} - {"__main__"}
 MOST_LINES_OF_A_MODULE = 300
 MOST_LINES_OF_A_FUNCTION = 50
@@ -23,7 +23,8 @@ LONGER_FOR_A_REASON: dict[str, str] = {}  # "module.py" or "module.py:function" 
 
 def module_name(path: Path) -> str:
     """Return a module's path as it is written in this file."""
-    return path.relative_to(PACKAGE).as_posix()
+    home = PACKAGE if path.is_relative_to(PACKAGE) else ROOT / "integrations"
+    return path.relative_to(home).as_posix()
 
 
 def rungs_of_the_page() -> dict[str, int]:

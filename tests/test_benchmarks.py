@@ -47,15 +47,15 @@ def numbers_in(value: Any) -> Iterator[float]:
 
 def outline(result: dict[str, Any]) -> object:
     """Return what a result measures, without its figures."""
-    rows = [*result["in_process"], *result["over_http"]]
-    return [(row.keys(), row["case"], row["logs"], row.get("in_flight")) for row in rows]
+    rows = [*result["in_process"], *result["over_http"], *result["adapters"]]
+    return [(row.keys(), row["case"], row["logs"], row.get("in_flight"), row.get("adapter")) for row in rows]
 
 
 def test_quick_run_gives_finite_numbers(folder: Path) -> None:
     """Every number of the result is finite, and every median lies within its interval."""
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     numbers = list(numbers_in(result))
-    rows = [*result["in_process"], *result["over_http"]]
+    rows = [*result["in_process"], *result["over_http"], *result["adapters"]]
     intervals = [value for row in rows for value in row.values() if isinstance(value, list)]
 
     assert len(numbers) > 100

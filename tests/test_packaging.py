@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 WHEELHOUSE = ROOT / ".venv" / "wheelhouse"
 INTEGRATIONS = ROOT / "integrations"
 MODEL = "plano_asgi/classify/embedded/model"
+ADAPTERS = {"django": "plano_asgi_django", "flask": "plano_asgi_flask"}
 PYTHON = Path("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
@@ -208,3 +209,58 @@ def test_cpu_install_decides(cpu: Path) -> None:
 def test_cpu_install_has_nothing_wrong(cpu: Path) -> None:
     """The doctor is content with an installation that has the extra `cpu`."""
     checked([cpu.with_name("plano-asgi"), "doctor"], folder=folder_of(cpu))
+
+
+@pytest.mark.parametrize("extra", ADAPTERS)
+def test_bare_install_names_the_extra_of_an_adapter(extra: str, bare: Path) -> None:
+    """An adapter without its framework is a `MissingExtraError` that says what to type."""
+    ran = run([bare, "-Ic", f"import {ADAPTERS[extra]}"], folder=folder_of(bare))
+
+    assert ran.returncode == 1
+    assert "MissingExtraError" in ran.stderr
+    assert f"pip install 'plano-asgi[{extra}]'" in ran.stderr
+
+
+ROUTED = {
+    "django": """
+from django.conf import settings
+settings.configure(
+    ALLOWED_HOSTS=["*"], INSTALLED_APPS=["plano_asgi_django"], MIDDLEWARE=["plano_asgi_django.PlanoMiddleware"],
+    ROOT_URLCONF="__main__", PLANO={"classifier": {"deadline_ms": 20_000}},
+)
+import django
+django.setup()
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import path
+urlpatterns = [path("v1/messages", lambda request: HttpResponse(request.plano.decision.route))]
+print(Client().post("/v1/messages", CALL, "application/json").content.decode())
+""",
+    "flask": """
+from flask import Flask, g
+from plano_asgi_flask import Plano
+app = Flask("app")
+app.config["PLANO_CLASSIFIER"] = {"deadline_ms": 20_000}
+Plano(app)
+app.post("/v1/messages")(lambda: g.plano.decision.route)
+print(app.test_client().post("/v1/messages", json=CALL).text)
+""",
+}
+CALL = {
+    "model": "auto",
+    "max_tokens": 9,
+    "messages": [{"role": "user", "content": "Write a parser for ISO dates in Kotlin"}],
+}
+
+
+@pytest.mark.parametrize("extra", ADAPTERS)
+def test_install_with_one_framework_routes_there_and_knows_no_other(extra: str, wheel: Path, tmp_path: Path) -> None:
+    """With `cpu` and one framework its adapter decides by the real model; the others name what is missing."""
+    python = installed(wheel, f"plano-asgi[cpu,{extra}]", tmp_path)
+
+    routed = checked([python, "-c", f"CALL = {CALL!r}\n{ROUTED[extra]}"], folder=folder_of(python))
+
+    assert routed == "code_generation\n"
+    for other in ADAPTERS.keys() - {extra}:
+        ran = run([python, "-Ic", f"import {ADAPTERS[other]}"], folder=folder_of(python))
+        assert f"'plano-asgi[{other}]'" in ran.stderr

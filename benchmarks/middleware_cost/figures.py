@@ -36,6 +36,13 @@ def show(result: Figures) -> None:
         figures = (str(row[key]) for key in ("case", "logs", "in_flight", "bare_p50_us", "wrapped_p50_us"))
         table.add_row(*figures, told(row["p50_ratio"]), told(row["rate_ratio"]))
     console.print(table)
+    table = Table(
+        "adapter", "request", "log", "bare", "with it", "added (95 %)", title="microseconds of a call, in process"
+    )
+    for row in result["adapters"]:
+        figures = (str(row[key]) for key in ("adapter", "case", "logs", "bare_us", "wrapped_us"))
+        table.add_row(*figures, told(row["added_us"]))
+    console.print(table)
 
 
 def told(ends: Sequence[float]) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 import uvloop
 from rich.console import Console
 from rich.progress import track
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Scope
 
 from benchmarks.middleware_cost.cases import CASES, Case, Effort
 from benchmarks.middleware_cost.figures import Figures, interval
@@ -108,15 +108,23 @@ async def time_call(app: ASGIApp, case: Case, body: bytes) -> float:
     async def send(message: Message) -> None:
         del message
 
+    scope = scope_of(case.method, case.path, body)
+    started = perf_counter()
+    await app(scope, receive, send)
+    return perf_counter() - started
+
+
+def scope_of(method: str, path: str, body: bytes) -> Scope:
+    """Return the scope of a request with a body, as a server makes it."""
     headers = [(name.encode(), value.encode()) for name, value in head_of(body).items()]
-    scope = {
+    return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
-        "method": case.method,
+        "method": method,
         "scheme": "http",
-        "path": case.path,
-        "raw_path": case.path.encode(),
+        "path": path,
+        "raw_path": path.encode(),
         "root_path": "",
         "query_string": b"",
         "headers": headers,
@@ -124,6 +132,3 @@ async def time_call(app: ASGIApp, case: Case, body: bytes) -> float:
         "server": ("127.0.0.1", 8_000),
         "state": {},
     }
-    started = perf_counter()
-    await app(scope, receive, send)
-    return perf_counter() - started

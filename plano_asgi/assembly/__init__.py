@@ -1,11 +1,14 @@
 """The one place that turns settings into live objects."""
 
+from plano_asgi.assembly.adapting import Adapted, build_adapted
 from plano_asgi.assembly.building import build_classifier, build_router, build_rules, load_router
 from plano_asgi.assembly.calibrations import calibration_text
 from plano_asgi.assembly.service import Service, build_service
 
 __all__ = [
+    "Adapted",
     "Service",
+    "build_adapted",
     "build_classifier",
     "build_router",
     "build_rules",

@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from plano_asgi.assembly import build_router
-from plano_asgi.conversation import ApiFormat, LLMCall
+from plano_asgi.conversation import LLMCall
 from plano_asgi.decisions import Reason, RoutingDecision
-from plano_asgi.intake import Headers, decision_answer
+from plano_asgi.intake.inbound_calls import decision_on_text
 from plano_asgi.policy import best_route
 from plano_asgi.preferences import NO_ROUTE_NAME
 from plano_asgi.router import Router
@@ -23,20 +23,11 @@ def print_decision(settings: Settings, text: str, *, explain: bool) -> None:
     """Print the decision on a message, as the decision endpoints give it or, with `explain`, for people."""
     router = build_router(settings)
     router.start()
-    decision = router.route(LLMCall.from_text(text))
-    router.close()
     if explain:
-        _explain(decision, router)
-        return
-    headers = Headers({})
-    answer = decision_answer(
-        decision,
-        api_format=ApiFormat.CHAT_COMPLETIONS,
-        classifier=router.classifier.kind,
-        trace_id=headers.trace_id(),
-        request_id=headers.request_id(),
-    )
-    typer.echo(answer.body)  # bytes: UTF-8 whatever the locale
+        _explain(router.route(LLMCall.from_text(text)), router)
+    else:
+        typer.echo(decision_on_text(router, text))  # bytes: UTF-8 whatever the locale
+    router.close()
 
 
 def _explain(decision: RoutingDecision, router: Router) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 import anyio.to_thread
 from starlette.types import Receive, Scope, Send
@@ -13,11 +12,9 @@ from plano_asgi.errors import CallError
 from plano_asgi.events import CALL_REFUSED, CallIdentity, get_logger, identified
 from plano_asgi.http.bodies import ClientDisconnectedError, read_body
 from plano_asgi.intake import Answer, Headers, RoutingRequest, check_head, decision_answer, error_answer
-from plano_asgi.intake.routing_requests import ENDPOINTS, read_routing_request
+from plano_asgi.intake.routing_requests import ENDPOINTS, LARGE_BODY_BYTES, read_routing_request
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
-
-LARGE_BODY_BYTES: Final = 65_536  # below, reading takes less time than handing over to a thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,11 @@ from plano_asgi.errors import CallError
 from plano_asgi.events import CALL_REFUSED, get_logger, identified
 from plano_asgi.gateway import Account, Gateway, GatewayCall
 from plano_asgi.http.bodies import ClientDisconnectedError, read_body
-from plano_asgi.http.endpoints import LARGE_BODY_BYTES
-from plano_asgi.http.state import STATE_KEY, PlanoState
+from plano_asgi.http.state import PlanoState
 from plano_asgi.intake import Headers, RoutingRequest, check_head, error_answer, read_routing_request
+from plano_asgi.intake.inbound_calls import STATE_KEY
 from plano_asgi.intake.rewriting import RawHeaders, decision_headers, losses_headers
+from plano_asgi.intake.routing_requests import LARGE_BODY_BYTES
 from plano_asgi.settings import Settings
 from plano_asgi.upstream import ForwardedAnswer
 

@@ -1,50 +1,27 @@
 """`PlanoMiddleware`: an existing app's LLM calls, rewritten in place."""
 
-import random
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from threading import Thread
-from typing import Final
 
 import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plano_asgi.assembly import build_service
+from plano_asgi.assembly.starting import start_beside
 from plano_asgi.conversation import ApiFormat
-from plano_asgi.decisions import RoutingDecision
-from plano_asgi.errors import (
-    AmbiguousBodyError,
-    CallError,
-    InlinePolicyError,
-    LoopError,
-    PlanoError,
-    PolicyRefusedError,
-    RoutingUnavailableError,
-)
-from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, CLASSIFIER_FAILED, get_logger, identified
-from plano_asgi.hops import carrying, check_hops, hops_of
-from plano_asgi.http.endpoints import LARGE_BODY_BYTES, decision_endpoints, send_answer
+from plano_asgi.errors import PlanoError
+from plano_asgi.hops import carrying
+from plano_asgi.http.endpoints import decision_endpoints, send_answer
 from plano_asgi.http.models import models_endpoint
 from plano_asgi.http.paths import path_in_app
 from plano_asgi.http.replay import NOTHING_TAKEN, BodyEnd, TakenBody, take_body
 from plano_asgi.http.showing import operator_endpoints
-from plano_asgi.http.state import STATE_KEY, OwnMapping, PlanoState
-from plano_asgi.intake import Headers, error_answer
-from plano_asgi.intake.encodings import too_large
-from plano_asgi.intake.rewriting import decision_headers, rewritten_body, rewritten_headers
-from plano_asgi.intake.routing_requests import RoutingRequest, read_routing_request
+from plano_asgi.http.state import OwnMapping, PlanoState
+from plano_asgi.intake import Answer, Headers, InboundCalls, RoutedCall
+from plano_asgi.intake.inbound_calls import STATE_KEY
+from plano_asgi.intake.rewriting import RawHeaders, rewritten_headers
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings, load_settings
-from plano_asgi.wire import recognise
-
-REFUSED_ALWAYS: Final = (
-    AmbiguousBodyError,
-    InlinePolicyError,
-    LoopError,
-    PolicyRefusedError,
-    RoutingUnavailableError,
-)
 
 Connection = tuple[Scope, Receive, Send]
 
@@ -82,6 +59,9 @@ class PlanoMiddleware:
             return
         self._service = build_service(self._settings, router=router)
         self._router = self._service.router
+        self._calls = InboundCalls(
+            settings=self._settings, router=self._router, body_bytes=self._settings.limits.body_bytes
+        )
         self._endpoints: Mapping[str, ASGIApp] = {
             **decision_endpoints(self._settings, self._router),
             **operator_endpoints(self._service),
@@ -106,100 +86,40 @@ class PlanoMiddleware:
             await endpoint(scope, receive, send)
         elif self._models and self._models.serves(scope):
             await self._models(scope, receive, send)
-        elif scope["method"] == "POST" and (api_format := self._format_of(path)) and not _is_rewritten(scope):
+        elif scope["method"] == "POST" and (api_format := self._calls.format_of(path)) and not _is_rewritten(scope):
             if self._forwarding:
                 await self._forwarding[api_format](scope, receive, send)
-            elif passed_on := await self._take_in_known(api_format, scope, receive, send):
-                with carrying(hops_of(scope["headers"])):
+            elif passed_on := await self._take_in(api_format, scope, receive, send):
+                with carrying(Headers.from_raw(scope["headers"]).hops):
                     await self._app(*passed_on)
         else:
             await self._app(scope, receive, send)
 
-    def _format_of(self, path: str) -> ApiFormat | None:
-        is_call = path.endswith(self._settings.paths) and "//" not in path
-        return recognise(path) if is_call else None
-
-    async def _take_in_known(
-        self, api_format: ApiFormat, scope: Scope, receive: Receive, send: Send
-    ) -> Connection | None:
-        """Return what the app is to be given, None where the call is answered already; events bear its identity.
+    async def _take_in(self, api_format: ApiFormat, scope: Scope, receive: Receive, send: Send) -> Connection | None:
+        """Return what the app is to be given, None where the call is answered already.
 
         The app is not called from here: what was read of the call would live for as long as its answer is streamed.
         """
-        headers = Headers.from_raw(scope["headers"])
-        with identified(headers.identity()) as identity:
-            return await self._take_in(api_format, headers, identity.request_id, (scope, receive, send))
-
-    async def _take_in(
-        self, api_format: ApiFormat, headers: Headers, request_id: str, connection: Connection
-    ) -> Connection | None:
-        (scope, receive, send), limit = connection, self._settings.limits.body_bytes
+        headers, limit = Headers.from_raw(scope["headers"]), self._calls.body_bytes
         taken = NOTHING_TAKEN
         if (headers.content_length or 0) <= limit:
             taken = await take_body(receive, limit=limit)
         as_it_came = (scope, taken.replayed(receive), send)
         if taken.end is BodyEnd.BROKEN_OFF:
             return as_it_came
-        try:
-            check_hops(hops_of(scope["headers"]))
-            if taken.end is BodyEnd.TOO_LARGE:
-                raise too_large(limit)
-            request = await self._read(api_format, headers, taken.data)
-            decision = await self._decide(request)
-        except CallError as error:
-            if self._answers(error):
-                get_logger().info(CALL_REFUSED, api_format=api_format.value, status=error.status, code=error.code)
-                await send_answer(error_answer(error, api_format=api_format, request_id=request_id), send)
-                return None
-            get_logger().info(CALL_PASSED_ON, api_format=api_format.value, code=error.code)
+        body = None if taken.end is BodyEnd.TOO_LARGE else taken.data
+        outcome = await self._calls.atake_in(api_format, headers, body)
+        if outcome is None:
             return as_it_came
-        is_observed = self._is_observed()
-        state = self._own_state(scope, decision, request, is_observed=is_observed)
-        if is_observed:
+        if isinstance(outcome, Answer):
+            await send_answer(outcome, send)
+            return None
+        state = _own_state(scope, outcome.routed)
+        if outcome.body is None:
             return (OwnMapping(scope, {"state": state}), taken.replayed(receive), send)
-        qualified = self._settings.routing.model_form == "qualified"
-        body = rewritten_body(request.document, decision, self._router.catalog, qualified=qualified)
-        own = {"state": state, "headers": rewritten_headers(scope["headers"], length=len(body))}
-        scope = OwnMapping(scope, own)
-        if self._settings.response_headers:
-            send = _with_headers(send, decision)
-        return (scope, TakenBody(body, BodyEnd.COMPLETE).replayed(receive), send)
-
-    async def _read(self, api_format: ApiFormat, headers: Headers, body: bytes) -> RoutingRequest:
-        read = partial(
-            read_routing_request,
-            api_format,
-            headers,
-            body,
-            body_bytes=self._settings.limits.body_bytes,
-            bypass_allowed=self._settings.routing.bypass_header,
-        )
-        is_small = len(body) < LARGE_BODY_BYTES and not headers.get("content-encoding")
-        return read() if is_small else await anyio.to_thread.run_sync(read)
-
-    async def _decide(self, request: RoutingRequest) -> RoutingDecision:
-        is_translated = self._settings.routing.cross_format
-        return await self._router.aroute(request.call, bypass=request.bypass, is_translated=is_translated)
-
-    def _own_state(
-        self, scope: Scope, decision: RoutingDecision, request: RoutingRequest, *, is_observed: bool
-    ) -> OwnMapping:
-        """Return a state of this request's own, with the decision in it, and where the app's model is served."""
-        catalog = self._router.catalog
-        model = request.call.model if is_observed else decision.would_use
-        provider = catalog.provider_of(catalog.qualified(model or ""))
-        if scope.get("state") is None:
-            scope["state"] = {}
-        ours = PlanoState(decision=decision, provider=provider, is_observed=is_observed)
-        return OwnMapping(scope["state"], {STATE_KEY: ours})
-
-    def _answers(self, error: CallError) -> bool:
-        if self._settings.mode == "observe":  # changes nothing, not even for the worse
-            return False
-        return self._settings.strict or isinstance(error, REFUSED_ALWAYS)
-
-    def _is_observed(self) -> bool:
-        return self._settings.mode == "observe" or random.random() >= self._settings.routing.sample  # noqa: S311 - a share of traffic, no secret
+        own = {"state": state, "headers": rewritten_headers(scope["headers"], length=len(outcome.body))}
+        told = _with_headers(send, outcome.told) if outcome.told else send
+        return (OwnMapping(scope, own), TakenBody(outcome.body, BodyEnd.COMPLETE).replayed(receive), told)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a lifespan: the router starts before the app reports itself started, and is closed at the end.
@@ -231,19 +151,13 @@ class PlanoMiddleware:
     async def _start(self) -> PlanoError | None:
         """Start the router, and return why it cannot be started where it cannot."""
         if self._settings.startup == "background":
-            Thread(target=self._start_quietly, name="plano-start", daemon=True).start()
+            start_beside(self._router)
             return None
         try:
             await anyio.to_thread.run_sync(self._router.start)
         except PlanoError as error:
             return error
         return None
-
-    def _start_quietly(self) -> None:
-        try:
-            self._router.start()
-        except Exception as error:  # noqa: BLE001 - whatever it is, calls are still served by `on_error`
-            get_logger().error(CLASSIFIER_FAILED, error=type(error).__name__, detail=str(error))
 
 
 def _is_rewritten(scope: Scope) -> bool:
@@ -262,10 +176,18 @@ def _path_in_app(scope: Scope) -> str:
     return path_in_app(scope)
 
 
-def _with_headers(send: Send, decision: RoutingDecision) -> Send:
+def _own_state(scope: Scope, routed: RoutedCall) -> OwnMapping:
+    """Return a state of this request's own, with what was decided in it."""
+    if scope.get("state") is None:
+        scope["state"] = {}
+    ours = PlanoState(decision=routed.decision, provider=routed.provider, is_observed=routed.is_observed)
+    return OwnMapping(scope["state"], {STATE_KEY: ours})
+
+
+def _with_headers(send: Send, told: RawHeaders) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", []), *decision_headers(decision)]}
+            message = {**message, "headers": [*message.get("headers", []), *told]}
         await send(message)
 
     return send_with_headers

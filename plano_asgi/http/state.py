@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from starlette.requests import HTTPConnection
 
 from plano_asgi.decisions import RoutingDecision
-from plano_asgi.providers import ModelProvider
-
-STATE_KEY: Final = "plano"
+from plano_asgi.intake import RoutedCall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanoState:
+class PlanoState(RoutedCall):
     """What was decided about one call, and what a handler needs to serve it.
 
     Attributes:
@@ -23,20 +21,10 @@ class PlanoState:
         is_observed: Whether the handler reads what the client sent, its own model above all, whatever was decided.
     """
 
-    decision: RoutingDecision
-    provider: ModelProvider | None
-    is_observed: bool = False
-
     @classmethod
     def of(cls, request: HTTPConnection) -> Self | None:
         """Return the state of a request, or None where it was not routed; also a FastAPI dependency."""
         return cls.in_scope(request.scope)
-
-    @classmethod
-    def in_scope(cls, scope: Mapping[str, Any]) -> Self | None:
-        """Return the state of a request by its ASGI scope, for frameworks that are not Starlette's."""
-        found = (scope.get("state") or {}).get(STATE_KEY)
-        return found if isinstance(found, cls) else None
 
 
 def decision(request: HTTPConnection) -> RoutingDecision | None:

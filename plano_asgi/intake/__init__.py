@@ -3,11 +3,15 @@
 from plano_asgi.intake.answers import Answer, decision_answer, error_answer
 from plano_asgi.intake.encodings import decode_body
 from plano_asgi.intake.headers import Headers
+from plano_asgi.intake.inbound_calls import InboundCalls, PassedCall, RoutedCall
 from plano_asgi.intake.routing_requests import RoutingRequest, check_head, read_routing_request
 
 __all__ = [
     "Answer",
     "Headers",
+    "InboundCalls",
+    "PassedCall",
+    "RoutedCall",
     "RoutingRequest",
     "check_head",
     "decision_answer",

@@ -27,6 +27,11 @@ class Answer:
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
+    @property
+    def end_to_end_headers(self) -> list[tuple[str, str]]:
+        """Its headers but `connection`, which is the server's to send where an app speaks WSGI (PEP 3333)."""
+        return [(name, value) for name, value in self.headers if name != "connection"]
+
 
 def decision_answer(
     decision: RoutingDecision, *, api_format: ApiFormat, classifier: str, trace_id: str, request_id: str

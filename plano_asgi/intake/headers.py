@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from plano_asgi.events import CallIdentity
+from plano_asgi.hops import HOP_HEADER, hops_of
 
 BYPASS_HEADER: Final = "x-plano-routing"
 
@@ -52,6 +53,11 @@ class Headers:
     def asks_for_bypass(self) -> bool:
         """Whether the client asks that this one call is not routed."""
         return self.get(BYPASS_HEADER).lower() == "off"
+
+    @property
+    def hops(self) -> int:
+        """Through how many routers of this kind the call has come."""
+        return hops_of((HOP_HEADER.encode(), told.encode("latin-1")) for told in self.get(HOP_HEADER).split(","))
 
     def request_id(self) -> str:
         """Return the client's request id where it is harmless, else a new one."""

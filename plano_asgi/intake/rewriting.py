@@ -37,7 +37,7 @@ def rewritten_body(
 
 def rewritten_headers(raw: Iterable[tuple[bytes, bytes]], *, length: int) -> RawHeaders:
     """Return request headers for a body of that length, identity-encoded; a client's own `x-plano-*` are gone."""
-    kept = [(name, value) for name, value in raw if not _is_stale(name.lower())]
+    kept = [(name, value) for name, value in raw if not is_stale(name.lower())]
     return [*kept, (b"content-length", str(length).encode())]
 
 
@@ -59,5 +59,6 @@ def losses_headers(losses: Iterable[str]) -> RawHeaders:
     return [(_LOSSES, lost.encode("latin-1", "replace"))] if lost else []
 
 
-def _is_stale(name: bytes) -> bool:
+def is_stale(name: bytes) -> bool:
+    """Return whether a request header, in lower case, says what is no longer true, or is not a client's to say."""
     return name in _ABOUT_THE_OLD_BYTES or (name.startswith(_OURS) and name != _BYPASS)

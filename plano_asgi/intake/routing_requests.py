@@ -10,6 +10,7 @@ from plano_asgi.intake.headers import Headers
 from plano_asgi.wire import FORMATS, JsonDocument, read_call, read_document
 
 ROUTING_PREFIX: Final = "/routing"
+LARGE_BODY_BYTES: Final = 65_536  # below, reading takes less time than handing over to a thread
 ENDPOINTS: Final = {ROUTING_PREFIX + wire.path: api_format for api_format, wire in FORMATS.items()}
 
 

@@ -63,9 +63,10 @@ class Draft:
         origin = self.origin(keys)
         return f"{dotted(keys)} ({origin})" if origin else dotted(keys)
 
-    def fault(self, keys: Keys, what: str) -> None:
-        """Record that the value at a path is wrong."""
-        self.faults.append(Fault(where=dotted(keys), what=what, origin=self.origin(keys)))
+    def fault(self, keys: Keys, what: str, *, is_unknown: bool = False) -> None:
+        """Record that the value at a path is wrong, or that there is no such setting."""
+        fault = Fault(where=dotted(keys), what=what, origin=self.origin(keys), is_unknown=is_unknown)
+        self.faults.append(fault)
 
     def warn(self, keys: Keys, what: str) -> None:
         """Record that the value at a path has no effect."""

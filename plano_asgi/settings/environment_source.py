@@ -82,7 +82,7 @@ def _variable(draft: Draft, name: str, environ: Mapping[str, str]) -> _Variable 
     nearest = nearest_variable(name)
     hint = f"did you mean {nearest}?" if nearest else "remove it, or see `plano-asgi init` for what there is"
     shown = dotted((name,))
-    draft.faults.append(Fault(where=shown, what=f"is not a setting; {hint}", origin=shown))
+    draft.faults.append(Fault(where=shown, what=f"is not a setting; {hint}", origin=shown, is_unknown=True))
     return None
 
 

@@ -1,6 +1,7 @@
 """pydantic's errors as faults: plain sentences that never hold a value."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -9,6 +10,7 @@ from plano_asgi.settings.fields import FAULT_TYPE
 from plano_asgi.settings.outline import nearest_setting, outline_at
 from plano_asgi.settings.plano_keys import PLANO_ONLY
 
+UNKNOWN: Final = "extra_forbidden"  # how pydantic calls a key that no field has
 _KEY_MARK = "[key]"  # how pydantic says that a mapping's key is meant, not its value
 
 
@@ -19,14 +21,14 @@ def explain(error: ValidationError, draft: Draft) -> None:
     for keys, detail in found:
         if detail["type"] == "too_short" and any(other[: len(keys)] == keys and other != keys for other, _ in found):
             continue  # the list is short only because its entries are faulty
-        draft.fault(keys, _sentence(keys, detail["type"], detail.get("ctx", {})))
+        draft.fault(keys, _sentence(keys, detail["type"], detail.get("ctx", {})), is_unknown=detail["type"] == UNKNOWN)
 
 
 def _sentence(keys: Keys, kind: str, context: Mapping[str, object]) -> str:
     """Return what is wrong and what to do about it."""
     if kind == FAULT_TYPE:
         return str(context["what"])
-    if kind == "extra_forbidden":
+    if kind == UNKNOWN:
         return _unknown(keys)
     if kind == "missing":
         return "is required here; add it"

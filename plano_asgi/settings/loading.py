@@ -32,6 +32,8 @@ def load_settings(
     path: Path | None = None,
     *,
     environ: Mapping[str, str] | None = None,
+    default_file: Path | None = None,
+    defaults: Mapping[str, object] | None = None,
     overrides: Mapping[str, object] | None = None,
 ) -> Settings:
     """Return the settings that the file, the environment and the code describe; the later of these win.
@@ -39,18 +41,20 @@ def load_settings(
     Args:
         path: The YAML file; where None, the one `PLANO_CONFIG_FILE` names, or `plano.yaml` if there is one.
         environ: The environment variables; the process's own where None.
-        overrides: Settings from code, nested as in the file.
+        default_file: The file, where neither `path` nor `PLANO_CONFIG_FILE` names one.
+        defaults: Settings from code that lie over the file and under the environment, nested as in the file.
+        overrides: Settings from code that lie over the environment, too.
 
     Raises:
         ConfigurationError: Something is wrong; its `faults` list everything that is.
     """
     variables = os.environ if environ is None else environ
     draft = Draft()
-    config_file, named_by = _config_file(path, variables)
+    config_file, named_by = _config_file(path, variables, default_file)
     is_readable = config_file is None or _read_file(config_file, draft, named_by=named_by)
+    _lay(defaults, draft)
     read_environment(variables, draft)
-    for key, value in (overrides or {}).items():
-        draft.put((str(key),), _plain(value), origin="")
+    _lay(overrides, draft)
     written = _validated(draft, variables) if is_readable else None
     if written is None or draft.faults:
         raise ConfigurationError(sorted(dict.fromkeys(draft.faults), key=_file_first))
@@ -59,12 +63,14 @@ def load_settings(
     return settings_from(written, environ=variables, warnings=tuple(draft.warnings), config_file=config_file)
 
 
-def _config_file(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, str]:
+def _config_file(path: Path | None, environ: Mapping[str, str], default: Path | None) -> tuple[Path | None, str]:
     """Return the file to read, or None, and the variable that names it."""
     if path is not None:
         return path, ""
     if named := environ.get(CONFIG_FILE_VARIABLE):
         return Path(named), CONFIG_FILE_VARIABLE
+    if default is not None:
+        return default, ""
     return (DEFAULT_CONFIG_FILE if DEFAULT_CONFIG_FILE.is_file() else None), ""
 
 
@@ -82,10 +88,18 @@ def _read_file(path: Path, draft: Draft, *, named_by: str) -> bool:
     return tree.is_readable
 
 
+def _lay(settings: Mapping[str, object] | None, draft: Draft) -> None:
+    """Lay settings from code over a draft."""
+    for key, value in (settings or {}).items():
+        draft.put((str(key),), _plain(value), origin="")
+
+
 def _plain(value: object) -> object:
     """Return a value from code as the file would hold it: dicts, lists and scalars."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [_plain(inner) for inner in value]
     return value

@@ -1,0 +1,1 @@
+"""Management commands: `plano_check` and `plano_route`."""

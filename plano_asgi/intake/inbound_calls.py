@@ -1,0 +1,211 @@
+"""The calls among an app's requests: which they are, and what becomes of each, in whatever framework."""
+
+import random
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Self
+
+import anyio.to_thread
+
+from plano_asgi.conversation import ApiFormat, LLMCall
+from plano_asgi.decisions import RoutingDecision
+from plano_asgi.errors import (
+    AmbiguousBodyError,
+    CallError,
+    InlinePolicyError,
+    LoopError,
+    PolicyRefusedError,
+    RoutingUnavailableError,
+)
+from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, CallIdentity, get_logger, identified
+from plano_asgi.hops import check_hops
+from plano_asgi.intake.answers import Answer, decision_answer, error_answer
+from plano_asgi.intake.encodings import too_large
+from plano_asgi.intake.headers import Headers
+from plano_asgi.intake.rewriting import RawHeaders, decision_headers, rewritten_body
+from plano_asgi.intake.routing_requests import (
+    ENDPOINTS,
+    LARGE_BODY_BYTES,
+    RoutingRequest,
+    check_head,
+    read_routing_request,
+)
+from plano_asgi.providers import ModelProvider
+from plano_asgi.router import Router
+from plano_asgi.settings import Settings
+from plano_asgi.wire import recognise
+
+STATE_KEY: Final = "plano"
+REFUSED_ALWAYS: Final = (AmbiguousBodyError, InlinePolicyError, LoopError, PolicyRefusedError, RoutingUnavailableError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutedCall:
+    """What was decided about one call, and what a handler needs to serve it.
+
+    Attributes:
+        decision: Where the call goes.
+        provider: Where the model that the handler reads is served, with its key as a secret; None for a model that is
+            not declared.
+        is_observed: Whether the handler reads what the client sent, its own model above all, whatever was decided.
+    """
+
+    decision: RoutingDecision
+    provider: ModelProvider | None
+    is_observed: bool = False
+
+    @classmethod
+    def in_scope(cls, scope: Any) -> Self | None:  # noqa: ANN401 - an ASGI scope, or what stands in its place
+        """Return what was decided about a request by its ASGI scope, or None where it was not routed."""
+        found = ((scope or {}).get("state") or {}).get(STATE_KEY)
+        return found if isinstance(found, cls) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedCall:
+    """A call that goes on to the app.
+
+    Attributes:
+        routed: What was decided.
+        body: What the app reads in place of what the client sent; None where it reads that.
+        told: Headers of the app's answer.
+    """
+
+    routed: RoutedCall
+    body: bytes | None
+    told: RawHeaders
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundCalls:
+    """Tells calls from other requests, decides them, and says what the app is given; does no IO of its own.
+
+    Attributes:
+        settings: What is a call, what is answered, and what is told of decisions.
+        router: What decides.
+        body_bytes: Most bytes of a body, as sent and decoded.
+    """
+
+    settings: Settings
+    router: Router
+    body_bytes: int
+
+    def format_of(self, path: str) -> ApiFormat | None:
+        """Return the API of a POST to that path of the app, or None where it is no call."""
+        is_call = path.endswith(self.settings.paths) and "//" not in path
+        return recognise(path) if is_call else None
+
+    def is_decision_path(self, path: str) -> bool:
+        """Return whether a path leads to a decision endpoint, under whatever prefix the app serves them."""
+        return self.settings.endpoints and path.endswith(tuple(ENDPOINTS))
+
+    def take_in(self, api_format: ApiFormat, headers: Headers, body: bytes | None) -> PassedCall | Answer | None:
+        """Return what the app is given, an answer in its place, or None for a call that goes on as it came.
+
+        Args:
+            api_format: The API of the path.
+            headers: The request's.
+            body: The request's; None where it is larger than `body_bytes`.
+        """
+        with identified(headers.identity()) as identity:
+            try:
+                check_hops(headers.hops)
+                request = self._read(api_format, headers, body)
+                decision = self.router.route(request.call, bypass=request.bypass, is_translated=self._is_translated)
+            except CallError as error:
+                return self._refused(error, api_format, identity.request_id)
+        return self._passed(request, decision)
+
+    async def atake_in(self, api_format: ApiFormat, headers: Headers, body: bytes | None) -> PassedCall | Answer | None:
+        """Return what `take_in` does, without blocking the event loop."""
+        is_translated = self._is_translated
+        with identified(headers.identity()) as identity:
+            try:
+                check_hops(headers.hops)
+                request = await self._aread(api_format, headers, body)
+                decision = await self.router.aroute(request.call, bypass=request.bypass, is_translated=is_translated)
+            except CallError as error:
+                return self._refused(error, api_format, identity.request_id)
+        return self._passed(request, decision)
+
+    def decided(self, api_format: ApiFormat, method: str, headers: Headers, body: bytes | None) -> Answer:
+        """Return what a decision endpoint answers: the decision on a call, or an error in the caller's API format.
+
+        Takes the same as `take_in`.
+        """
+        with identified(headers.identity()) as identity:
+            try:
+                check_head(method, headers, body_bytes=self.body_bytes)
+                request = self._read(api_format, headers, body)
+                decision = self.router.route(request.call, bypass=request.bypass)
+            except CallError as error:
+                get_logger().info(CALL_REFUSED, api_format=api_format.value, status=error.status, code=error.code)
+                return error_answer(error, api_format=api_format, request_id=identity.request_id)
+        return _decision_answer(self.router, decision, api_format, identity)
+
+    def _refused(self, error: CallError, api_format: ApiFormat, request_id: str) -> Answer | None:
+        """Return the answer to a call that cannot be routed, or None where that is the app's to answer; logs either."""
+        if self._answers(error):
+            get_logger().info(CALL_REFUSED, api_format=api_format.value, status=error.status, code=error.code)
+            return error_answer(error, api_format=api_format, request_id=request_id)
+        get_logger().info(CALL_PASSED_ON, api_format=api_format.value, code=error.code)
+        return None
+
+    @property
+    def _is_translated(self) -> bool:
+        return self.settings.routing.cross_format
+
+    def _read(self, api_format: ApiFormat, headers: Headers, body: bytes | None) -> RoutingRequest:
+        if body is None:
+            raise too_large(self.body_bytes)
+        return read_routing_request(
+            api_format,
+            headers,
+            body,
+            body_bytes=self.body_bytes,
+            bypass_allowed=self.settings.routing.bypass_header,
+        )
+
+    async def _aread(self, api_format: ApiFormat, headers: Headers, body: bytes | None) -> RoutingRequest:
+        read = partial(self._read, api_format, headers, body)
+        is_small = len(body or b"") < LARGE_BODY_BYTES and not headers.get("content-encoding")
+        return read() if is_small else await anyio.to_thread.run_sync(read)
+
+    def _passed(self, request: RoutingRequest, decision: RoutingDecision) -> PassedCall:
+        catalog, is_observed = self.router.catalog, self._is_observed()
+        model = request.call.model if is_observed else decision.would_use
+        provider = catalog.provider_of(catalog.qualified(model or ""))
+        routed = RoutedCall(decision=decision, provider=provider, is_observed=is_observed)
+        if is_observed:
+            return PassedCall(routed=routed, body=None, told=[])
+        qualified = self.settings.routing.model_form == "qualified"
+        body = rewritten_body(request.document, decision, catalog, qualified=qualified)
+        told = decision_headers(decision) if self.settings.response_headers else []
+        return PassedCall(routed=routed, body=body, told=told)
+
+    def _answers(self, error: CallError) -> bool:
+        if self.settings.mode == "observe":  # changes nothing, not even for the worse
+            return False
+        return self.settings.strict or isinstance(error, REFUSED_ALWAYS)
+
+    def _is_observed(self) -> bool:
+        return self.settings.mode == "observe" or random.random() >= self.settings.routing.sample  # noqa: S311 - a share of traffic, no secret
+
+
+def decision_on_text(router: Router, text: str) -> bytes:
+    """Return the decision on one message, as the decision endpoints give it: JSON."""
+    with identified(Headers({}).identity()) as identity:
+        decision = router.route(LLMCall.from_text(text))
+    return _decision_answer(router, decision, ApiFormat.CHAT_COMPLETIONS, identity).body
+
+
+def _decision_answer(
+    router: Router, decision: RoutingDecision, api_format: ApiFormat, identity: CallIdentity
+) -> Answer:
+    return decision_answer(
+        decision,
+        api_format=api_format,
+        classifier=router.classifier.kind,
+        trace_id=identity.trace_id,
+        request_id=identity.request_id,
+    )
