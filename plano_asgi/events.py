@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+BUDGET_LOW: Final = "plano.budget_low"
 CACHE_FAILED: Final = "plano.cache_failed"
 CALL_FORWARDED: Final = "plano.call_forwarded"
 CALL_ROUTED: Final = "plano.call_routed"
@@ -19,6 +20,8 @@ CALL_REFUSED: Final = "plano.call_refused"
 CLASSIFIER_FAILED: Final = "plano.classifier_failed"
 CLASSIFIER_READY: Final = "plano.classifier_ready"
 CLASSIFIER_SLOW: Final = "plano.classifier_slow"
+PRICES_UNKNOWN: Final = "plano.prices_unknown"
+QUOTAS_UNSHARED: Final = "plano.quotas_unshared"
 ROUTE_UNKNOWN: Final = "plano.route_unknown"
 SECOND_STAGE_BACK: Final = "plano.second_stage_back"
 SECOND_STAGE_FAILED: Final = "plano.second_stage_failed"

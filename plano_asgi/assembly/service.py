@@ -12,6 +12,7 @@ from plano_asgi.settings import Settings
 
 if TYPE_CHECKING:
     from plano_asgi.gateway import Gateway
+    from plano_asgi.govern import Governor
     from plano_asgi.stores.redis_server import RedisServer
 
 
@@ -25,6 +26,7 @@ class Service:
         gateway: What serves calls under `mode: forward`; None in the other modes.
         redis: What worker processes share what they know by; None where they share nothing.
         prices: What models cost.
+        governor: What holds callers to limits, budgets and allow-lists; None where there are none.
     """
 
     settings: Settings
@@ -32,6 +34,7 @@ class Service:
     gateway: "Gateway | None" = None
     redis: "RedisServer | None" = None
     prices: PriceList
+    governor: "Governor | None" = None
 
     async def aclose(self) -> None:
         """Stop deciding and close this event loop's connections; a later `router.start` opens it all again."""
@@ -54,13 +57,15 @@ def build_service(settings: Settings, *, router: Router | None = None) -> Servic
         ArtifactError: A model file is missing.
         MissingExtraError: They ask for an extra that is not installed.
     """
-    router = router or build_router(settings)
+    router, prices, redis = router or build_router(settings), build_prices(settings), _redis(settings)
+    governor = _governor(settings, prices, redis)
     return Service(
         settings=settings,
         router=router,
-        gateway=_gateway(settings, router),
-        redis=_redis(settings),
-        prices=build_prices(settings),
+        gateway=_gateway(settings, router, governor, prices),
+        redis=redis,
+        prices=prices,
+        governor=governor,
     )
 
 
@@ -76,7 +81,15 @@ def _redis(settings: Settings) -> "RedisServer | None":
         raise ConfigurationError([Fault(where="redis.url", what=what)]) from None
 
 
-def _gateway(settings: Settings, router: Router) -> "Gateway | None":
+def _governor(settings: Settings, prices: PriceList, redis: "RedisServer | None") -> "Governor | None":
+    if not (settings.ratelimits or settings.budgets or settings.allow_lists):
+        return None
+    from plano_asgi.assembly.governing import build_governor  # noqa: PLC0415 - only where the settings ask for it
+
+    return build_governor(settings, prices=prices, redis=redis)
+
+
+def _gateway(settings: Settings, router: Router, governor: "Governor | None", prices: PriceList) -> "Gateway | None":
     if settings.mode != "forward":
         return None
     from plano_asgi.assembly.forwarding import build_forwarder  # noqa: PLC0415 - only where the settings ask for it
@@ -87,4 +100,6 @@ def _gateway(settings: Settings, router: Router) -> "Gateway | None":
         forwarder=build_forwarder(settings),
         to_default=settings.failover.to_default,
         is_strict=settings.translation.strict,
+        governor=governor,
+        prices=prices,
     )

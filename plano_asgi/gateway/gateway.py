@@ -8,7 +8,10 @@ from plano_asgi.decisions import Reason, RoutingDecision, attempts_told
 from plano_asgi.errors import CallError, ForwardingError, WireFormatError
 from plano_asgi.events import CALL_FORWARDED, get_logger
 from plano_asgi.gateway.account import Account
+from plano_asgi.gateway.governing import answer_within_limits
+from plano_asgi.govern import ALL, Caller, Governor, allowed_of, fit_allow_list
 from plano_asgi.policy import Needs, capabilities_of, fit_capabilities, needs_of, pool_of
+from plano_asgi.prices import PriceList
 from plano_asgi.router import Router
 from plano_asgi.upstream import Candidate, ForwardedAnswer, Forwarder, OutboundCall
 from plano_asgi.wire import JsonDocument
@@ -26,6 +29,7 @@ class GatewayCall:
         client_headers: What the caller sent with it.
         request_id: What the call is known by.
         bypass: Whether the caller asked not to be routed.
+        client_address: Where the call came from; empty where nobody knows.
     """
 
     call: LLMCall
@@ -33,6 +37,12 @@ class GatewayCall:
     client_headers: RawHeaders = field(repr=False)
     request_id: str
     bypass: bool = False
+    client_address: str = field(default="", repr=False)
+
+    @property
+    def caller(self) -> Caller:
+        """The one who makes the call."""
+        return Caller(self.client_headers, self.client_address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +54,16 @@ class Gateway:
         forwarder: What asks providers.
         to_default: Whether the default model is the last resort of every route.
         is_strict: Whether a model is passed over that cannot be told all of a call.
+        governor: What callers may use, and how much of it; None where that is all.
+        prices: What models cost; None where that is nobody's business.
     """
 
     router: Router
     forwarder: Forwarder
     to_default: bool = False
     is_strict: bool = False
+    governor: Governor | None = None
+    prices: PriceList | None = None
 
     async def serve(self, served: GatewayCall, account: Account) -> ForwardedAnswer:
         """Return the answer of the first model that has one, begun; its pieces are the caller's to close.
@@ -62,12 +76,17 @@ class Gateway:
             CallError: There is no answer, or the call cannot be decided.
         """
         call, document = served.call, served.document
-        needs = needs_of(call, document.value)
+        needs, catalog = needs_of(call, document.value), self.router.catalog
+        allowed = self.governor.allowed(served.caller) if self.governor else ALL
         decision = await self.router.aroute(call, bypass=served.bypass)
-        account.decision = decision = fit_capabilities(decision, needs, catalog=self.router.catalog)
-        pool = pool_of(decision, needs, catalog=self.router.catalog, to_default=self.to_default)
+        decision = fit_allow_list(decision, allowed, catalog=catalog)
+        account.decision = decision = fit_capabilities(decision, needs, catalog=catalog)
+        pool = allowed_of(pool_of(decision, needs, catalog=catalog, to_default=self.to_default), allowed)
         if not pool:
             raise _nobody_for(decision, needs)
+        if self.governor:
+            account.admission = await self.governor.admission(served.caller, document, route=decision.route)
+            pool = await account.admission.preferred(pool)
         outbound = OutboundCall(
             api_format=call.api_format,
             body=document.data,
@@ -78,7 +97,8 @@ class Gateway:
         )
         candidates = [Candidate(provider=provider, window=capabilities_of(provider).window) for provider in pool]
         del served, document, needs  # nobody holds the body of a call while its answer is waited for
-        account.answer = await self.forwarder.forward(outbound, candidates, trail=account.trail)
+        account.answer = await answer_within_limits(self.forwarder, outbound, candidates, account)
+        account.cost_usd = None if outbound.is_stream else self._cost_usd(account)
         return account.answer
 
     def conclude(self, api_format: ApiFormat, account: Account) -> None:
@@ -86,6 +106,7 @@ class Gateway:
         decision = account.served
         if decision is None:
             return
+        account.cost_usd = self._cost_usd(account)
         get_logger().info(
             CALL_FORWARDED,
             api_format=api_format.value,
@@ -96,9 +117,24 @@ class Gateway:
             end=account.end,
             input_tokens=account.usage.input_tokens,
             output_tokens=account.usage.output_tokens,
+            cost_usd=account.cost_usd,
             losses=list(account.losses),
             duration_ms=round((perf_counter() - account.started) * 1000, 1),
         )
+
+    def _cost_usd(self, account: Account) -> float | None:
+        """Return what the call has cost as far as its tokens are counted; None where nobody can tell."""
+        price = self.prices.price_of(account.answer.model) if self.prices and account.answer else None
+        usage = account.usage
+        if price is None or usage.input_tokens is None:
+            return None
+        cost = price.cost(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens or 0,
+            cached_tokens=usage.cached_tokens or 0,
+            cache_write_tokens=usage.cache_write_tokens or 0,
+        )
+        return round(cost, 9)
 
     async def aclose(self) -> None:
         """Close this event loop's connections; the next call opens new ones."""

@@ -17,23 +17,33 @@ from plano_asgi.errors import (
     AmbiguousBodyError,
     CallError,
     InlinePolicyError,
+    NotAllowedError,
     PlanoError,
     PolicyRefusedError,
+    QuotaError,
     RoutingUnavailableError,
 )
 from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, CLASSIFIER_FAILED, get_logger
 from plano_asgi.http.endpoints import LARGE_BODY_BYTES, decision_endpoints, send_answer
+from plano_asgi.http.governing import RewriteGovernor
 from plano_asgi.http.replay import NOTHING_TAKEN, BodyEnd, TakenBody, take_body
 from plano_asgi.http.state import STATE_KEY, OwnMapping, PlanoState
 from plano_asgi.intake import Headers, error_answer
 from plano_asgi.intake.encodings import too_large
-from plano_asgi.intake.rewriting import decision_headers, rewritten_body, rewritten_headers
+from plano_asgi.intake.rewriting import RawHeaders, decision_headers, rewritten_body, rewritten_headers
 from plano_asgi.intake.routing_requests import RoutingRequest, read_routing_request
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings, load_settings
 from plano_asgi.wire import recognise
 
-REFUSED_ALWAYS: Final = (AmbiguousBodyError, InlinePolicyError, PolicyRefusedError, RoutingUnavailableError)
+REFUSED_ALWAYS: Final = (
+    AmbiguousBodyError,
+    InlinePolicyError,
+    NotAllowedError,
+    PolicyRefusedError,
+    QuotaError,
+    RoutingUnavailableError,
+)
 
 Connection = tuple[Scope, Receive, Send]
 
@@ -73,6 +83,11 @@ class PlanoMiddleware:
         self._router = self._service.router
         self._endpoints = decision_endpoints(self._settings, self._router)
         self._forwarding: Mapping[ApiFormat, ASGIApp] = {}
+        self._governor: RewriteGovernor | None = None
+        if self._service.governor:
+            self._governor = RewriteGovernor(
+                self._service.governor, self._router.catalog, is_telling=self._settings.response_headers
+            )
         if self._service.gateway:
             from plano_asgi.http.forwarding import forwarding_endpoints  # noqa: PLC0415 - brings an HTTP client along
 
@@ -107,7 +122,7 @@ class PlanoMiddleware:
         The app is not called from here: what was read of the call would live for as long as its answer is streamed.
         """
         headers, limit = Headers.from_raw(scope["headers"]), self._settings.limits.body_bytes
-        taken = NOTHING_TAKEN
+        taken, told = NOTHING_TAKEN, list[tuple[bytes, bytes]]()
         if (headers.content_length or 0) <= limit:
             taken = await take_body(receive, limit=limit)
         as_it_came = (scope, taken.replayed(receive), send)
@@ -117,7 +132,9 @@ class PlanoMiddleware:
             if taken.end is BodyEnd.TOO_LARGE:
                 raise too_large(limit)
             request = await self._read(api_format, headers, taken.data)
-            decision = await self._decide(request)
+            decision, is_observed = await self._decide(request), self._is_observed()
+            if self._governor:
+                decision, told = await self._governor.govern(scope, request, decision, keeps_model=is_observed)
         except CallError as error:
             if self._answers(error):
                 get_logger().info(CALL_REFUSED, api_format=api_format.value, status=error.status, code=error.code)
@@ -125,7 +142,6 @@ class PlanoMiddleware:
                 return None
             get_logger().info(CALL_PASSED_ON, api_format=api_format.value, code=error.code)
             return as_it_came
-        is_observed = self._is_observed()
         state = self._own_state(scope, decision, request, is_observed=is_observed)
         if is_observed:
             return (OwnMapping(scope, {"state": state}), taken.replayed(receive), send)
@@ -134,7 +150,7 @@ class PlanoMiddleware:
         own = {"state": state, "headers": rewritten_headers(scope["headers"], length=len(body))}
         scope = OwnMapping(scope, own)
         if self._settings.response_headers:
-            send = _with_headers(send, decision)
+            send = _with_headers(send, [*decision_headers(decision), *told])
         return (scope, TakenBody(body, BodyEnd.COMPLETE).replayed(receive), send)
 
     async def _read(self, api_format: ApiFormat, headers: Headers, body: bytes) -> RoutingRequest:
@@ -236,10 +252,10 @@ def _path_in_app(scope: Scope) -> str:
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
 
 
-def _with_headers(send: Send, decision: RoutingDecision) -> Send:
+def _with_headers(send: Send, told: RawHeaders) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", []), *decision_headers(decision)]}
+            message = {**message, "headers": [*message.get("headers", []), *told]}
         await send(message)
 
     return send_with_headers

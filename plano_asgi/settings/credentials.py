@@ -27,7 +27,17 @@ def seal_credentials(draft: Draft, environ: Mapping[str, str]) -> None:
         if isinstance(headers, dict):
             for name in headers:
                 _seal(draft, headers, (*keys, "headers", name), environ)
-    for section, name in (("classifier", "access_key"), ("admin", "token")):
+    for listed in ("ratelimits", "budgets", "allow_lists"):
+        for keys, entry in draft.mappings(listed):
+            selector = entry.get("selector")
+            if isinstance(selector, dict):
+                _seal(draft, selector, (*keys, "selector", "value"), environ)
+    for section, name in (
+        ("classifier", "access_key"),
+        ("admin", "token"),
+        ("governance", "hash_key"),
+        ("redis", "url"),
+    ):
         container = draft.at(section)
         if isinstance(container, dict):
             _seal(draft, container, (section, name), environ)

@@ -15,6 +15,7 @@ from plano_asgi.settings.environment_source import CONFIG_FILE_VARIABLE, read_en
 from plano_asgi.settings.explain import explain
 from plano_asgi.settings.files import read_file
 from plano_asgi.settings.forwarding import check_forwarding
+from plano_asgi.settings.governance import check_governance
 from plano_asgi.settings.plano_keys import adopt_plano_keys
 from plano_asgi.settings.result import Settings, settings_from
 from plano_asgi.settings.schema import PlanoSettings
@@ -97,6 +98,7 @@ def _validated(draft: Draft, environ: Mapping[str, str]) -> PlanoSettings | None
         explain(error, draft)
     check_coherence(draft)
     check_forwarding(draft, environ)
+    check_governance(draft)
     return settings
 
 

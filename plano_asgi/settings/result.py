@@ -9,6 +9,12 @@ from plano_asgi.prices import Price
 from plano_asgi.providers import Capabilities, ModelCatalog, ModelProvider, convention_of
 from plano_asgi.settings.credentials import conventional_key
 from plano_asgi.settings.forwarding_schema import FailoverSettings, ForwardSettings, TranslationSettings
+from plano_asgi.settings.governance_schema import (
+    AllowListSettings,
+    BudgetSettings,
+    GovernanceSettings,
+    RateLimitSettings,
+)
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.schema import (
     AdminSettings,
@@ -40,6 +46,10 @@ class Settings:
         failover: What happens then when one fails.
         translation: What happens then where one speaks another API.
         prices: What models cost, as written, by qualified model.
+        ratelimits: How much may be used in so much time.
+        budgets: How much may be spent in a period.
+        allow_lists: What callers may use.
+        governance: How the former are counted.
         redis: What worker processes share what they know by.
         admin: Who may see the decision log, reload, playground and metrics.
         paths: Ends of the URL paths that are calls.
@@ -63,6 +73,10 @@ class Settings:
     failover: FailoverSettings
     translation: TranslationSettings
     prices: Mapping[str, Price]
+    ratelimits: tuple[RateLimitSettings, ...]
+    budgets: tuple[BudgetSettings, ...]
+    allow_lists: tuple[AllowListSettings, ...]
+    governance: GovernanceSettings
     redis: RedisSettings
     admin: AdminSettings
     paths: tuple[str, ...]
@@ -91,6 +105,10 @@ def settings_from(
         failover=written.failover,
         translation=written.translation,
         prices={model: Price(**price.model_dump()) for model, price in written.prices.items()},
+        ratelimits=written.ratelimits,
+        budgets=written.budgets,
+        allow_lists=written.allow_lists,
+        governance=written.governance,
         redis=written.redis,
         admin=written.admin,
         paths=written.paths,

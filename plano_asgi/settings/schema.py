@@ -35,6 +35,12 @@ from plano_asgi.settings.forwarding_schema import (
     ForwardSettings,
     TranslationSettings,
 )
+from plano_asgi.settings.governance_schema import (
+    AllowListSettings,
+    BudgetSettings,
+    GovernanceSettings,
+    RateLimitSettings,
+)
 from plano_asgi.settings.prices_schema import PriceSettings
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.section import Section
@@ -221,6 +227,10 @@ class PlanoSettings(Section, BaseSettings):
         failover: See there.
         translation: See there.
         prices: What models cost, by qualified model.
+        ratelimits: How much may be used in so much time.
+        budgets: How much may be spent in a period.
+        allow_lists: What callers may use.
+        governance: How the former are counted.
         redis: See there.
         admin: See there.
         paths: Ends of the URL paths that are calls.
@@ -246,6 +256,10 @@ class PlanoSettings(Section, BaseSettings):
     failover: FailoverSettings = FailoverSettings()
     translation: TranslationSettings = TranslationSettings()
     prices: Mapping[Model, PriceSettings] = {}
+    ratelimits: tuple[RateLimitSettings, ...] = ()
+    budgets: tuple[BudgetSettings, ...] = ()
+    allow_lists: tuple[AllowListSettings, ...] = ()
+    governance: GovernanceSettings = GovernanceSettings()
     redis: RedisSettings = RedisSettings()
     admin: AdminSettings = AdminSettings()
     paths: Annotated[tuple[PathEnd, ...], Field(min_length=1)] = DEFAULT_PATHS

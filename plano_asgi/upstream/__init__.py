@@ -1,9 +1,10 @@
 """Calling model providers ourselves: one call to one of them, and failover over several."""
 
-from plano_asgi.upstream.answers import ForwardedAnswer
+from plano_asgi.upstream.answers import ForwardedAnswer, Pieces
 from plano_asgi.upstream.asking import Deadlines, OutboundCall
 from plano_asgi.upstream.breaker import BreakerRules, Breakers
 from plano_asgi.upstream.course import Candidate, FailoverRules
+from plano_asgi.upstream.failures import FailureKind
 from plano_asgi.upstream.forwarder import Forwarder, server_of
 
 __all__ = [
@@ -12,8 +13,10 @@ __all__ = [
     "Candidate",
     "Deadlines",
     "FailoverRules",
+    "FailureKind",
     "ForwardedAnswer",
     "Forwarder",
     "OutboundCall",
+    "Pieces",
     "server_of",
 ]

@@ -97,6 +97,8 @@ class Course:
         if failure.kind is FailureKind.TOO_LONG:
             self._queue = [other for other in self._queue if _is_larger(other, candidate)]
             self._again = [other for other in self._again if _is_larger(other, candidate)]
+        elif failure.kind is FailureKind.OVER_LIMIT:
+            self._made -= 1  # nobody was asked
         elif failure.is_transient:
             self._again.append(candidate)
 

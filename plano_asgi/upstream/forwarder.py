@@ -1,6 +1,6 @@
 """`Forwarder`: a call goes to its candidates, one after the other, until one answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic
 from typing import Final
@@ -18,6 +18,7 @@ from plano_asgi.upstream.breaker import Breakers
 from plano_asgi.upstream.course import Candidate, Course, FailoverRules
 from plano_asgi.upstream.failures import Failure, FailureKind
 
+Admit = Callable[[str], Awaitable[CallError | None]]
 ANSWERED: Final = "answered"
 
 
@@ -53,7 +54,12 @@ class Forwarder:
         self._names_models = names_models
 
     async def forward(
-        self, call: OutboundCall, candidates: Sequence[Candidate], *, trail: list[Attempt]
+        self,
+        call: OutboundCall,
+        candidates: Sequence[Candidate],
+        *,
+        trail: list[Attempt],
+        admit: Admit | None = None,
     ) -> ForwardedAnswer:
         """Return the first good answer, begun; or that of a provider that finds the call itself at fault.
 
@@ -61,10 +67,11 @@ class Forwarder:
             call: The call.
             candidates: Who may serve it, in order.
             trail: Gets every attempt as it is over, also where nothing is returned.
+            admit: Says of a qualified model, each time before it is asked, why it may not be; None where it may.
 
         Raises:
             ForwardingError: Nobody has answered.
-            CallError: Nobody could be asked, since the call cannot be said in any of the providers' APIs.
+            CallError: Nobody could be asked, since the call cannot be said in any of the providers' APIs, or may not.
         """
         until = monotonic() + self._deadlines.total_s
         course = Course(candidates, rules=self._rules, breakers=self._breakers)
@@ -73,7 +80,8 @@ class Forwarder:
         while (step := course.next()) and monotonic() + step.wait_s < until:
             await anyio.sleep(step.wait_s)
             candidate = step.candidate
-            outcome = await self._attempt(call, candidate, until, trail)
+            refusal = await admit(candidate.model) if admit else None
+            outcome = _refused(candidate.model, refusal, trail) or await self._attempt(call, candidate, until, trail)
             if outcome.failure is None and outcome.answer:
                 return outcome.answer
             failure = outcome.failure or Failure(kind=FailureKind.UNUSABLE)
@@ -140,6 +148,14 @@ def _is_nobodys_fault(failure: Failure | None, provider: ModelProvider) -> bool:
     return is_of_the_key or failure.kind is FailureKind.SATURATED
 
 
+def _refused(model: str, refusal: CallError | None, trail: list[Attempt]) -> Outcome | None:
+    """Return what comes of an attempt that was not allowed; None where it was."""
+    if refusal is None:
+        return None
+    trail.append(Attempt(model=model, outcome=FailureKind.OVER_LIMIT.value))
+    return Outcome(failure=Failure(kind=FailureKind.OVER_LIMIT), error=refusal)
+
+
 def _is_final(failure: Failure, course: Course, *, is_first: bool) -> bool:
     """Return whether the caller is told what the provider says against the call, and nobody else is asked.
 
@@ -163,7 +179,7 @@ def _nobody_answered(
 ) -> ForwardingError:
     kinds = {failure.kind for failure in failures}
     retry_after_s = max(1.0, rest_s) if not failures or any(failure.is_transient for failure in failures) else None
-    if kinds <= {FailureKind.RATE_LIMITED}:
+    if kinds <= {FailureKind.RATE_LIMITED, FailureKind.OVER_LIMIT}:
         message = "every model that could serve this call is limited in its rate now; try again later"
         return ForwardingError(message, status=429, code="rate_limited", retry_after_s=retry_after_s)
     tried = ", ".join(_told(attempt, names_model=names_models) for attempt in trail)
