@@ -1,8 +1,9 @@
 """Who calls: what of a request tells one caller from another, and names for callers that give nothing away."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from hmac import compare_digest
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -19,7 +20,7 @@ _BEARER: Final = re.compile(r"bearer\s+", re.IGNORECASE)
 _NETWORK_BITS: Final = 64  # of IPv6 what a household or a server is given: one may choose all the rest
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Caller:
     """The one who makes a call; what it sent is not in its `repr`.
 
@@ -33,9 +34,15 @@ class Caller:
 
     def header(self, name: str) -> str:
         """Return a header's value, repeated ones joined by a comma; empty where it is missing."""
-        wanted = name.lower().encode("latin-1")
-        found = [value.strip() for header, value in self.headers if header.lower() == wanted]
-        return b", ".join(found).decode("latin-1")
+        return self._by_name.get(name.lower(), "")
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, str]:
+        values: dict[str, str] = {}
+        for raw_name, raw_value in self.headers:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip()
+            values[name] = f"{values[name]}, {value}" if name in values else value
+        return values
 
     @property
     def api_key(self) -> str:

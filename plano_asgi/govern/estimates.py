@@ -57,8 +57,10 @@ def _weigh(said: object) -> tuple[int, int]:
             if isinstance(kind, str) and kind in _FILES:
                 files += 1
                 continue
-            text_bytes += sum(len(name) for name in part if name not in _STRUCTURE)
-            to_weigh += part.values()
+            for name, value in part.items():
+                if name not in _STRUCTURE:
+                    text_bytes += len(name)
+                to_weigh.append(value)
     return text_bytes, files
 
 

@@ -6,7 +6,6 @@ from functools import partial
 from math import ceil, inf
 from typing import Final
 
-import anyio
 import anyio.to_thread
 
 from plano_asgi.errors import CallError, QuotaError
@@ -155,8 +154,7 @@ class Admission:
                 cache_write_tokens=usage.cache_write_tokens,
             )
             use = use_of(whole, self._governor.prices.price_of(self._model))
-        with anyio.CancelScope(shield=True):
-            await self._governor.counters.settle([Settlement(hold, use.of(measure)) for hold, measure in held])
+        await self._governor.counters.settle([Settlement(hold, use.of(measure)) for hold, measure in held])
 
     def _charge(self, quota: Quota, model: str, amount: int) -> Charge:
         subject = quota.subject(self._caller, model=model, route=self._route)
@@ -184,8 +182,9 @@ class Admission:
 
     def _tell_of_low_budgets(self, charges: Sequence[Charge]) -> None:
         news = self._governor.news
-        for counted, charge in zip(self.counted, charges, strict=True):
-            if counted.is_soft_reached and not news.get(charge.key):
+        low = [pair for pair in zip(self.counted, charges, strict=True) if pair[0].is_soft_reached]
+        for counted, charge in low:
+            if not news.get(charge.key):
                 news.put(charge.key, True)  # noqa: FBT003 - that it was told
                 used = round((counted.standing.used + counted.amount) / counted.quota.limit, 3)
                 get_logger().warning(BUDGET_LOW, budget=counted.quota.name, used=used)

@@ -161,16 +161,15 @@ class Use:
     output_tokens: int = 0
     cost: int = 0
 
+    @property
+    def tokens(self) -> int:
+        """What is read and written."""
+        return self.input_tokens + self.output_tokens
+
     def of(self, measure: Measure) -> int:
         """Return how much of a measure it is, from 0 to 2**50."""
-        amounts = {
-            Measure.REQUESTS: self.requests,
-            Measure.INPUT_TOKENS: self.input_tokens,
-            Measure.OUTPUT_TOKENS: self.output_tokens,
-            Measure.TOKENS: self.input_tokens + self.output_tokens,
-            Measure.COST: self.cost,
-        }
-        return min(max(amounts[measure], 0), MOST_AMOUNT)
+        amount: int = getattr(self, measure.value)
+        return min(max(amount, 0), MOST_AMOUNT)
 
 
 def use_of(usage: Usage, price: Price | None) -> Use:

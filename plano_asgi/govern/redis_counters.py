@@ -8,97 +8,94 @@ import os
 import secrets
 from collections.abc import Sequence
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
-import orjson
+import anyio
 
 from plano_asgi.govern.counting import Charge, Hold, Ruling, Settlement, Standing
 from plano_asgi.govern.memory_counters import now_ms
 from plano_asgi.stores.redis_server import RedisScript, RedisServer
 
-MOST_GIVEN_BACK: Final = 1000  # abandoned holds of a counter, in one step
-
 _SCRIPT: Final = RedisScript(
     """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local asked = cjson.decode(ARGV[1])
+local words, at = {}, 0
+for word in string.gmatch(ARGV[1], '%S+') do words[#words + 1] = word end
+local function number()
+  at = at + 1
+  return tonumber(words[at])
+end
 local function add(slots, slot, amount, leaves)
-  redis.call('HINCRBY', slots, string.format('%.0f', slot), string.format('%.0f', amount))
-  if redis.call('PTTL', slots) < leaves - now then
-    redis.call('PEXPIREAT', slots, string.format('%.0f', leaves))
-  end
+  redis.call('HINCRBY', slots, slot, amount)
+  if redis.call('PTTL', slots) < leaves - now then redis.call('PEXPIREAT', slots, leaves) end
 end
-for number, settled in ipairs(asked.settling) do
-  local slots, held = KEYS[2 * number - 1], KEYS[2 * number]
-  local change = settled.used
-  if redis.call('ZREM', held, settled.member) == 1 then change = change - settled.amount end
-  if now < settled.leaves and change ~= 0 then add(slots, settled.slot, change, settled.leaves) end
+local settled, charged, lease, ident = number(), number(), number(), words[4]
+at = 4
+for index = 1, settled do
+  local slots, held = KEYS[2 * index - 1], KEYS[2 * index]
+  local member, slot, amount, leaves, used = words[at + 1], words[at + 2], words[at + 3], words[at + 4], words[at + 5]
+  at = at + 5
+  if redis.call('ZREM', held, member) == 1 then used = used - amount end
+  leaves, used = tonumber(leaves), tonumber(used)
+  if now < leaves and used ~= 0 then add(slots, slot, used, leaves) end
 end
-local function place_of(window)
-  if #window == 2 then
-    local slot = now - now % window[1]
-    return slot, slot - window[1] * window[2], function(of) return of + window[1] * (window[2] + 1) end
-  end
-  local index = 1
-  while index < #window - 1 and window[index + 1] <= now do index = index + 1 end
-  return window[index], window[index], function() return window[index + 1] end
-end
-local function give_back(slots, held)
-  local late = redis.call('ZRANGEBYSCORE', held, '-inf', now, 'LIMIT', 0, asked.most_given_back)
-  for _, member in ipairs(late) do
+local base, answers, charges, fits = 2 * settled, {}, {}, true
+for index = 1, charged do
+  local slots, held = KEYS[base + 2 * index - 1], KEYS[base + 2 * index]
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', held, '-inf', now, 'LIMIT', 0, 1000)) do
     redis.call('ZREM', held, member)
     local slot, amount = string.match(member, ':(%d+):(%d+)$')
     if redis.call('HEXISTS', slots, slot) == 1 then redis.call('HINCRBY', slots, slot, '-' .. amount) end
   end
-end
-local function standing(charge, slots, oldest, leaves)
-  local kept, taken, used = {}, {}, 0
-  local flat = redis.call('HGETALL', slots)
-  for index = 1, #flat, 2 do
-    local slot = tonumber(flat[index])
-    if slot < oldest then
-      redis.call('HDEL', slots, flat[index])
+  local limit, amount, edges = number(), number(), {}
+  for edge = 1, number() do edges[edge] = number() end
+  local slot, oldest, lives
+  if #edges == 2 then
+    slot = now - now % edges[1]
+    oldest, lives = slot - edges[1] * edges[2], edges[1] * (edges[2] + 1)
+  else
+    local current = 1
+    while current < #edges - 1 and edges[current + 1] <= now do current = current + 1 end
+    slot = edges[current]
+    oldest, lives = slot, edges[current + 1] - slot
+  end
+  local flat, kept, taken, used = redis.call('HGETALL', slots), {}, {}, 0
+  for place = 1, #flat, 2 do
+    local from = tonumber(flat[place])
+    if from < oldest then
+      redis.call('HDEL', slots, flat[place])
     else
-      table.insert(kept, slot)
-      taken[slot] = tonumber(flat[index + 1])
-      used = used + taken[slot]
+      kept[#kept + 1] = from
+      taken[from] = tonumber(flat[place + 1])
+      used = used + taken[from]
     end
   end
-  table.sort(kept)
-  local excess, wait, reset = used + charge.amount - charge.limit, 0, 0
-  if charge.amount > charge.limit then wait = -1 end
-  for _, slot in ipairs(kept) do
-    reset = leaves(slot) - now
+  if #kept > 1 then table.sort(kept) end
+  local excess, wait, reset = used + amount - limit, 0, 0
+  if amount > limit then wait = -1 end
+  for _, from in ipairs(kept) do
+    reset = from + lives - now
     if excess > 0 and wait >= 0 then
-      excess = excess - taken[slot]
+      excess = excess - taken[from]
       wait = reset
     end
   end
-  return used, wait, reset
+  if wait ~= 0 then fits = false end
+  charges[index] = {slots, held, slot, amount, slot + lives}
+  answers[index] = string.format('%.0f %.0f %.0f %.0f', used, wait, reset, slot)
 end
-local base, answer, fits = 2 * #asked.settling, {}, 1
-for number, charge in ipairs(asked.charges) do
-  local slots, held = KEYS[base + 2 * number - 1], KEYS[base + 2 * number]
-  give_back(slots, held)
-  local slot, oldest, leaves = place_of(charge.window)
-  local used, wait, reset = standing(charge, slots, oldest, leaves)
-  if wait ~= 0 then fits = 0 end
-  answer[number] = {used, wait, reset, slot, leaves(slot)}
-end
-if fits == 1 then
-  for number, charge in ipairs(asked.charges) do
-    local slots, held, slot, leaves = KEYS[base + 2 * number - 1], KEYS[base + 2 * number], answer[number][4],
-      answer[number][5]
-    add(slots, slot, charge.amount, leaves)
-    if asked.lease > 0 and charge.amount > 0 then
-      local member = string.format('%s:%.0f:%.0f', asked.ident, slot, charge.amount)
-      redis.call('ZADD', held, now + asked.lease, member)
-      redis.call('PEXPIREAT', held, string.format('%.0f', math.max(leaves, now + asked.lease)))
+if fits then
+  for _, charge in ipairs(charges) do
+    local slots, held, slot, amount, leaves = unpack(charge)
+    add(slots, slot, amount, leaves)
+    if lease > 0 and amount > 0 then
+      redis.call('ZADD', held, now + lease, string.format('%s:%.0f:%.0f', ident, slot, amount))
+      if redis.call('PTTL', held) < leaves - now + lease then redis.call('PEXPIREAT', held, leaves + 2 * lease) end
     end
   end
 end
-return {fits, answer}
+return (fits and '1 ' or '0 ') .. table.concat(answers, ' ')
 """
 )
 
@@ -119,9 +116,10 @@ class RedisCounters:
     async def reserve(self, charges: Sequence[Charge], *, lease_ms: int, settling: Sequence[Settlement] = ()) -> Ruling:
         """Hold all of the charges or none, as `Counters` says, in one round trip."""
         ident = f"{os.getpid()}-{self._mark}-{next(self._numbers)}"  # a forked process has the mark of its parent
-        fits, answers = await self._ask(charges, settling, ident=ident, lease_ms=lease_ms)
+        fits, *told = await self._ask(charges, settling, ident=ident, lease_ms=lease_ms)
+        answers = [told[start : start + 4] for start in range(0, len(told), 4)]
         standings = tuple(
-            Standing(used=used, wait_ms=None if wait < 0 else wait, reset_ms=reset) for used, wait, reset, *_ in answers
+            Standing(used=used, wait_ms=None if wait < 0 else wait, reset_ms=reset) for used, wait, reset, _ in answers
         )
         if not fits:
             return Ruling(standings=standings, holds=None)
@@ -136,33 +134,22 @@ class RedisCounters:
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Count what was really used, as `Counters` says, in one round trip."""
         if settlements:
-            await self._ask((), settlements, ident="", lease_ms=0)
+            with anyio.CancelScope(shield=True):  # what was used is counted, also for a caller who has gone away
+                await self._ask((), settlements, ident="-", lease_ms=0)
 
     async def _ask(
         self, charges: Sequence[Charge], settling: Sequence[Settlement], *, ident: str, lease_ms: int
-    ) -> Any:  # noqa: ANN401 - what the script answers
+    ) -> list[int]:
         now = now_ms()
         names = [*(settled.hold.key for settled in settling), *(charge.key for charge in charges)]
         keys = [key for name in names for key in (f"{self.prefix}{name}", f"{self.prefix}{name}:held")]
-        asked = {
-            "settling": [_told(settled) for settled in settling],
-            "charges": [
-                {"window": charge.window.told(now), "limit": charge.limit, "amount": charge.amount}
-                for charge in charges
-            ],
-            "ident": ident,
-            "lease": lease_ms,
-            "most_given_back": MOST_GIVEN_BACK,
-        }
-        return await self._server.arun(_SCRIPT, keys, orjson.dumps(asked))
-
-
-def _told(settled: Settlement) -> dict[str, object]:
-    hold = settled.hold
-    return {
-        "member": f"{hold.ident}:{hold.slot}:{hold.amount}",
-        "slot": hold.slot,
-        "amount": hold.amount,
-        "leaves": hold.window.leaves(hold.slot),
-        "used": settled.used,
-    }
+        words: list[object] = [len(settling), len(charges), lease_ms, ident]
+        for settled in settling:
+            hold = settled.hold
+            member = f"{hold.ident}:{hold.slot}:{hold.amount}"
+            words += member, hold.slot, hold.amount, hold.window.leaves(hold.slot), settled.used
+        for charge in charges:
+            edges = charge.window.told(now)
+            words += charge.limit, charge.amount, len(edges), *edges
+        answer: bytes = await self._server.arun(_SCRIPT, keys, " ".join(map(str, words)))
+        return [int(number) for number in answer.split()]
