@@ -5,7 +5,7 @@ three for each message; a thousand for each image or file. Output: what the call
 that it asks for; where it says nothing, a setting.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from plano_asgi.govern.counting import MOST_AMOUNT
@@ -43,23 +43,27 @@ def estimate_of(body: Mapping[str, object], *, output_tokens: int | None) -> Usa
     return Usage(input_tokens=read, output_tokens=min(most * answers, MOST_AMOUNT))
 
 
-def _weigh(said: object) -> tuple[int, int]:
+def _weigh(said: list[object]) -> tuple[int, int]:
     """Return how many bytes of text something holds, and how many images and files."""
-    to_weigh, text_bytes, files = [said], 0, 0
+    to_weigh: list[object] = [said]
+    text_bytes = files = 0
     while to_weigh:
         part = to_weigh.pop()
-        if isinstance(part, str):
-            text_bytes += len(part) if part.isascii() else len(part.encode("utf-8", "surrogatepass"))
-        elif isinstance(part, list):
-            to_weigh += part
-        elif isinstance(part, dict):
+        if isinstance(part, dict):
             kind = part.get("type")
             if isinstance(kind, str) and kind in _FILES:
                 files += 1
                 continue
-            for name, value in part.items():
-                if name not in _STRUCTURE:
-                    text_bytes += len(name)
+            text_bytes += sum([len(name) for name in part if name not in _STRUCTURE])
+            inner: Iterable[object] = part.values()
+        elif isinstance(part, list):
+            inner = part
+        else:
+            continue
+        for value in inner:
+            if isinstance(value, str):
+                text_bytes += len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+            else:
                 to_weigh.append(value)
     return text_bytes, files
 

@@ -26,10 +26,6 @@ local function number()
   at = at + 1
   return tonumber(words[at])
 end
-local function add(slots, slot, amount, leaves)
-  redis.call('HINCRBY', slots, slot, amount)
-  if redis.call('PTTL', slots) < leaves - now then redis.call('PEXPIREAT', slots, leaves) end
-end
 local settled, charged, lease, ident = number(), number(), number(), words[4]
 at = 4
 for index = 1, settled do
@@ -38,7 +34,10 @@ for index = 1, settled do
   at = at + 5
   if redis.call('ZREM', held, member) == 1 then used = used - amount end
   leaves, used = tonumber(leaves), tonumber(used)
-  if now < leaves and used ~= 0 then add(slots, slot, used, leaves) end
+  if now < leaves and used ~= 0 then
+    redis.call('HINCRBY', slots, slot, used)
+    if redis.call('PTTL', slots) < leaves - now then redis.call('PEXPIREAT', slots, leaves) end
+  end
 end
 local base, answers, charges, fits = 2 * settled, {}, {}, true
 for index = 1, charged do
@@ -82,13 +81,14 @@ for index = 1, charged do
     end
   end
   if wait ~= 0 then fits = false end
-  charges[index] = {slots, held, slot, amount, slot + lives}
+  charges[index] = {slots, held, slot, amount, slot + lives, taken[slot] == nil}
   answers[index] = string.format('%.0f %.0f %.0f %.0f', used, wait, reset, slot)
 end
 if fits then
   for _, charge in ipairs(charges) do
-    local slots, held, slot, amount, leaves = unpack(charge)
-    add(slots, slot, amount, leaves)
+    local slots, held, slot, amount, leaves, is_new = unpack(charge)
+    redis.call('HINCRBY', slots, slot, amount)
+    if is_new then redis.call('PEXPIREAT', slots, leaves) end
     if lease > 0 and amount > 0 then
       redis.call('ZADD', held, now + lease, string.format('%s:%.0f:%.0f', ident, slot, amount))
       if redis.call('PTTL', held) < leaves - now + lease then redis.call('PEXPIREAT', held, leaves + 2 * lease) end
@@ -134,8 +134,7 @@ class RedisCounters:
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Count what was really used, as `Counters` says, in one round trip."""
         if settlements:
-            with anyio.CancelScope(shield=True):  # what was used is counted, also for a caller who has gone away
-                await self._ask((), settlements, ident="-", lease_ms=0)
+            await self._ask((), settlements, ident="-", lease_ms=0)
 
     async def _ask(
         self, charges: Sequence[Charge], settling: Sequence[Settlement], *, ident: str, lease_ms: int
@@ -151,5 +150,6 @@ class RedisCounters:
         for charge in charges:
             edges = charge.window.told(now)
             words += charge.limit, charge.amount, len(edges), *edges
-        answer: bytes = await self._server.arun(_SCRIPT, keys, " ".join(map(str, words)))
+        with anyio.CancelScope(shield=True):  # what was held or used is known, also of a caller who has gone away
+            answer: bytes = await self._server.arun(_SCRIPT, keys, " ".join(map(str, words)))
         return [int(number) for number in answer.split()]

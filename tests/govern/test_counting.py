@@ -305,7 +305,10 @@ def test_redis_gives_back_what_nobody_settles_and_lets_go_of_keys(
     server.close()
 
 
-def test_redis_releases_what_one_model_held_as_it_holds_for_the_next(in_redis: Callable[[], RedisCounters]) -> None:
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_redis_releases_what_one_model_held_as_it_holds_for_the_next(
+    in_redis: Callable[[], RedisCounters], backend: str
+) -> None:
     """Giving back and holding are one step: the limit's last piece passes from one to the other."""
     counters = in_redis()
 
@@ -315,4 +318,4 @@ def test_redis_releases_what_one_model_held_as_it_holds_for_the_next(in_redis: C
         released = [Settlement(hold, 0) for hold in first.holds or ()]
         return (await counters.reserve([charge(100)], lease_ms=60_000, settling=released)).holds is not None
 
-    assert anyio.run(run)
+    assert anyio.run(run, backend=backend)
