@@ -13,6 +13,7 @@ from starlette.routing import Route
 from structlog.testing import capture_logs
 
 from plano_asgi import PlanoMiddleware
+from plano_asgi.http.governing import told_instead
 from plano_asgi.settings import Settings
 from plano_asgi.testing import FixedClassifier
 
@@ -116,6 +117,14 @@ def test_observing_changes_nothing(calls: Callable[..., list[httpx.Response]]) -
 
     assert [answer.status_code for answer in answers] == [200, 200]
     assert "cannot act where mode is observe" in str(logs)
+
+
+def test_headers_of_the_provider_make_place_for_ours() -> None:
+    """Of two that bear one name an SDK could read the wrong one: the provider's tell of our account."""
+    theirs = [(b"X-RateLimit-Limit-Requests", b"5000"), (b"content-type", b"application/json")]
+    ours = [(b"x-ratelimit-limit-requests", b"5")]
+
+    assert told_instead(theirs, ours) == [(b"content-type", b"application/json"), *ours]
 
 
 CANNOT_ACT = "cannot act where mode is rewrite"

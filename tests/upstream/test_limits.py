@@ -154,8 +154,9 @@ def test_a_call_that_its_caller_gives_up_is_settled(mixed: Callable[..., Starlet
 def test_where_one_model_is_at_its_limit_the_next_of_the_route_serves(
     mixed: Callable[..., Starlette], ask_chat: Callable[..., httpx.Response]
 ) -> None:
-    """A limit on one model is no reason to refuse a call that another may serve; the answer tells of the attempt."""
-    app = mixed("openai/fine", "openai/large", more=limits("model: fine, limit: {requests: 1, unit: hour}"))
+    """A limit on one model is no reason to refuse a call that another may serve; it costs none of the attempts."""
+    entry = limits("model: fine, limit: {requests: 1, unit: hour}")
+    app = mixed("openai/fine", "openai/large", more=f"{entry}\nfailover: {{attempts: 1}}")
     answers = [ask_chat(app) for _ in range(2)]
 
     assert [answer.headers["x-plano-model"] for answer in answers] == ["openai/fine", "openai/large"]
