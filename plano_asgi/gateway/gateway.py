@@ -10,6 +10,7 @@ from plano_asgi.events import CALL_FORWARDED, get_logger
 from plano_asgi.gateway.account import Account
 from plano_asgi.gateway.governing import answer_within_limits
 from plano_asgi.govern import ALL, Caller, Governor, allowed_of, fit_allow_list
+from plano_asgi.hops import check_hops, hops_of
 from plano_asgi.policy import Needs, capabilities_of, fit_capabilities, needs_of, pool_of
 from plano_asgi.prices import PriceList
 from plano_asgi.router import Router
@@ -65,6 +66,16 @@ class Gateway:
     governor: Governor | None = None
     prices: PriceList | None = None
 
+    async def decide(self, served: GatewayCall, account: Account) -> RoutingDecision:
+        """Return where a call goes, and note it in its account; what is decided there already stands.
+
+        Raises:
+            CallError: The call cannot be decided.
+        """
+        if account.decision is None:
+            account.decision = await self.router.aroute(served.call, bypass=served.bypass)
+        return account.decision
+
     async def serve(self, served: GatewayCall, account: Account) -> ForwardedAnswer:
         """Return the answer of the first model that has one, begun; its pieces are the caller's to close.
 
@@ -75,10 +86,11 @@ class Gateway:
         Raises:
             CallError: There is no answer, or the call cannot be decided.
         """
+        check_hops(hops_of(served.client_headers))
         call, document = served.call, served.document
         needs, catalog = needs_of(call, document.value), self.router.catalog
         allowed = self.governor.allowed(served.caller) if self.governor else ALL
-        decision = await self.router.aroute(call, bypass=served.bypass)
+        decision = await self.decide(served, account)
         decision = fit_allow_list(decision, allowed, catalog=catalog)
         account.decision = decision = fit_capabilities(decision, needs, catalog=catalog)
         pool = allowed_of(pool_of(decision, needs, catalog=catalog, to_default=self.to_default), allowed)

@@ -19,12 +19,11 @@ from plano_asgi.http.endpoints import LARGE_BODY_BYTES
 from plano_asgi.http.governing import client_address, told_instead
 from plano_asgi.http.state import STATE_KEY, PlanoState
 from plano_asgi.intake import Headers, RoutingRequest, check_head, error_answer, read_routing_request
-from plano_asgi.intake.rewriting import RawHeaders, decision_headers
+from plano_asgi.intake.rewriting import RawHeaders, decision_headers, losses_headers
 from plano_asgi.settings import Settings
 from plano_asgi.upstream import ForwardedAnswer
 
 COST_HEADER: Final = b"x-plano-cost"
-LOSSES_HEADER: Final = b"x-plano-losses"
 GRACE_S: Final = 5.0  # beyond the deadline of a whole call, for a caller that reads slowly
 
 
@@ -125,8 +124,7 @@ class ForwardingEndpoint:
             quotas = account.quotas_told(self.api_format)
             told += [(name.encode(), value.encode("latin-1", "replace")) for name, value in quotas]
             told += [(COST_HEADER, f"{account.cost_usd:.9f}".encode())] if account.cost_usd is not None else []
-        lost = [loss.partition(":")[0] for loss in account.losses]
-        return [*told, (LOSSES_HEADER, ", ".join(lost).encode("latin-1", "replace"))] if lost else told
+        return [*told, *losses_headers(account.losses)]
 
     def _conclude(self, scope: Scope, account: Account) -> None:
         """Tell the log how a decided call has ended, and the apps in front who has served it."""

@@ -29,7 +29,7 @@ from plano_asgi.events import (
     get_logger,
     is_heard,
 )
-from plano_asgi.policy import Rules, check_inline, decide, fit_format, undecided
+from plano_asgi.policy import Rules, checked_inline, decide, fit_format, undecided
 from plano_asgi.preferences import RoutingPolicy
 from plano_asgi.providers import ModelCatalog
 from plano_asgi.router.classifications import Classifications
@@ -191,8 +191,8 @@ class Router:
         """Return the decision where it can be had at once, else start the classification that it needs."""
         policy, policy_source = self.policy, PolicySource.CONFIG
         if call.inline_policy is not None:
-            check_inline(call.inline_policy, self.catalog, allowed=self._allow_inline)
-            policy, policy_source = call.inline_policy, PolicySource.INLINE
+            policy = checked_inline(call.inline_policy, self.catalog, allowed=self._allow_inline)
+            policy_source = PolicySource.INLINE
         undecided_for = partial(undecided, call, rules=self.rules, policy_source=policy_source)
         if bypass or not self._is_enabled:
             return undecided_for(reason=Reason.BYPASSED)

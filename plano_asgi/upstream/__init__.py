@@ -1,11 +1,13 @@
 """Calling model providers ourselves: one call to one of them, and failover over several."""
 
+from plano_asgi.upstream.access import Sign
 from plano_asgi.upstream.answers import ForwardedAnswer, Pieces
-from plano_asgi.upstream.asking import Deadlines, OutboundCall
+from plano_asgi.upstream.asking import Deadlines, OutboundCall, UpstreamClient
 from plano_asgi.upstream.breaker import BreakerRules, Breakers
 from plano_asgi.upstream.course import Candidate, FailoverRules
 from plano_asgi.upstream.failures import FailureKind
 from plano_asgi.upstream.forwarder import Forwarder, server_of
+from plano_asgi.upstream.keys import Keys
 
 __all__ = [
     "BreakerRules",
@@ -16,7 +18,10 @@ __all__ = [
     "FailureKind",
     "ForwardedAnswer",
     "Forwarder",
+    "Keys",
     "OutboundCall",
     "Pieces",
+    "Sign",
+    "UpstreamClient",
     "server_of",
 ]
