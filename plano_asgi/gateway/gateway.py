@@ -91,6 +91,7 @@ class Gateway:
         needs, catalog = needs_of(call, document.value), self.router.catalog
         allowed = self.governor.allowed(served.caller) if self.governor else ALL
         decision = await self.decide(served, account)
+        account.decision = None  # a model that the caller may not use is not named to it
         decision = fit_allow_list(decision, allowed, catalog=catalog)
         account.decision = decision = fit_capabilities(decision, needs, catalog=catalog)
         pool = allowed_of(pool_of(decision, needs, catalog=catalog, to_default=self.to_default), allowed)
