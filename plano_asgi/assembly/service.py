@@ -1,6 +1,6 @@
 """`Service`: everything that settings have been turned into, and that lives as long as they are in force."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from plano_asgi.assembly.building import build_router
@@ -13,6 +13,7 @@ from plano_asgi.settings import Settings
 if TYPE_CHECKING:
     from plano_asgi.gateway import Gateway
     from plano_asgi.govern import Governor
+    from plano_asgi.stores.postgres_server import PostgresServer
     from plano_asgi.stores.redis_server import RedisServer
 
 
@@ -27,12 +28,14 @@ class Service:
         redis: What worker processes share what they know by; None where they share nothing.
         prices: What models cost.
         governor: What holds callers to limits, budgets and allow-lists; None where there are none.
+        postgres: Where what is kept outlives them; None where nothing does.
     """
 
     settings: Settings
     router: Router
     gateway: "Gateway | None" = None
     redis: "RedisServer | None" = None
+    postgres: "PostgresServer | None" = None
     prices: PriceList
     governor: "Governor | None" = None
 
@@ -47,6 +50,8 @@ class Service:
             await self.gateway.aclose()
         if self.redis:
             await self.redis.aclose()
+        if self.postgres:
+            self.postgres.close()
 
 
 def build_service(settings: Settings, *, router: Router | None = None) -> Service:
@@ -61,13 +66,16 @@ def build_service(settings: Settings, *, router: Router | None = None) -> Servic
         ArtifactError: A model file is missing.
         MissingExtraError: They ask for an extra that is not installed.
     """
-    router, prices, redis = router or build_router(settings), build_prices(settings), _redis(settings)
+    router, prices = router or build_router(settings), build_prices(settings)
+    redis, postgres = _redis(settings), _postgres(settings)
     governor = _governor(settings, prices, redis)
+    gateway = _gateway(settings, router, redis=redis, postgres=postgres)
     return Service(
         settings=settings,
         router=router,
-        gateway=_gateway(settings, router, governor, prices),
+        gateway=replace(gateway, governor=governor, prices=prices) if gateway else None,
         redis=redis,
+        postgres=postgres,
         prices=prices,
         governor=governor,
     )
@@ -93,9 +101,24 @@ def _governor(settings: Settings, prices: PriceList, redis: "RedisServer | None"
     return build_governor(settings, prices=prices, redis=redis)
 
 
-def _gateway(settings: Settings, router: Router, governor: "Governor | None", prices: PriceList) -> "Gateway | None":
+def _postgres(settings: Settings) -> "PostgresServer | None":
+    if settings.postgres.url is None:
+        return None
+    from plano_asgi.stores.postgres_server import PostgresServer  # noqa: PLC0415 - only where the settings ask for it
+
+    try:
+        return PostgresServer(settings.postgres.url, timeout_s=settings.postgres.timeout_ms / 1000)
+    except ValueError:
+        what = "is no URL of a PostgreSQL server; write postgresql://user:password@host:5432/database"
+        raise ConfigurationError([Fault(where="postgres.url", what=what)]) from None
+
+
+def _gateway(
+    settings: Settings, router: Router, *, redis: "RedisServer | None", postgres: "PostgresServer | None"
+) -> "Gateway | None":
     if settings.mode != "forward":
         return None
+    from plano_asgi.assembly.conversations import build_conversations  # noqa: PLC0415 - only where it is asked for
     from plano_asgi.assembly.forwarding import build_forwarder  # noqa: PLC0415 - only where the settings ask for it
     from plano_asgi.gateway import Gateway  # noqa: PLC0415 - same: it brings an HTTP client along
 
@@ -104,6 +127,5 @@ def _gateway(settings: Settings, router: Router, governor: "Governor | None", pr
         forwarder=build_forwarder(settings),
         to_default=settings.failover.to_default,
         is_strict=settings.translation.strict,
-        governor=governor,
-        prices=prices,
+        conversations=build_conversations(settings, redis=redis, postgres=postgres),
     )

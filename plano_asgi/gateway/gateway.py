@@ -1,6 +1,6 @@
 """`Gateway`: a call is decided, given to those who can serve it, and accounted for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from plano_asgi.conversation import ApiFormat, LLMCall
@@ -8,13 +8,16 @@ from plano_asgi.decisions import Reason, RoutingDecision, attempts_told
 from plano_asgi.errors import CallError, ForwardingError, WireFormatError
 from plano_asgi.events import CALL_FORWARDED, get_logger
 from plano_asgi.gateway.account import Account
+from plano_asgi.gateway.conversations import ContinuedCall, Conversations
 from plano_asgi.gateway.governing import answer_within_limits
+from plano_asgi.gateway.recording import recorded
 from plano_asgi.govern import ALL, Caller, Governor, allowed_of, fit_allow_list
 from plano_asgi.hops import check_hops, hops_of
 from plano_asgi.policy import Needs, capabilities_of, fit_capabilities, needs_of, pool_of
 from plano_asgi.prices import PriceList
+from plano_asgi.providers import ModelProvider
 from plano_asgi.router import Router
-from plano_asgi.upstream import Candidate, ForwardedAnswer, Forwarder, OutboundCall
+from plano_asgi.upstream import Admit, Candidate, ForwardedAnswer, Forwarder, OutboundCall
 from plano_asgi.wire import JsonDocument
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -57,6 +60,7 @@ class Gateway:
         is_strict: Whether a model is passed over that cannot be told all of a call.
         governor: What callers may use, and how much of it; None where that is all.
         prices: What models cost; None where that is nobody's business.
+        conversations: What Responses calls go on from; None where nothing is kept.
     """
 
     router: Router
@@ -65,6 +69,7 @@ class Gateway:
     is_strict: bool = False
     governor: Governor | None = None
     prices: PriceList | None = None
+    conversations: Conversations | None = None
 
     async def decide(self, served: GatewayCall, account: Account) -> RoutingDecision:
         """Return where a call goes, and note it in its account; what is decided there already stands.
@@ -87,19 +92,14 @@ class Gateway:
             CallError: There is no answer, or the call cannot be decided.
         """
         check_hops(hops_of(served.client_headers))
+        continued = await self._continued(served)
+        owner = continued.owner if continued else None
+        if continued:
+            served = replace(served, call=continued.call, document=continued.document)
+        if owner:
+            served, account.decision = replace(served, bypass=True), None
         call, document = served.call, served.document
-        needs, catalog = needs_of(call, document.value), self.router.catalog
-        allowed = self.governor.allowed(served.caller) if self.governor else ALL
-        decision = await self.decide(served, account)
-        account.decision = None  # a model that the caller may not use is not named to it
-        decision = fit_allow_list(decision, allowed, catalog=catalog)
-        account.decision = decision = fit_capabilities(decision, needs, catalog=catalog)
-        pool = allowed_of(pool_of(decision, needs, catalog=catalog, to_default=self.to_default), allowed)
-        if not pool:
-            raise _nobody_for(decision, needs)
-        if self.governor:
-            account.admission = await self.governor.admission(served.caller, document, route=decision.route)
-            pool = await account.admission.preferred(pool)
+        pool = await self._pool(served, account, owner)
         outbound = OutboundCall(
             api_format=call.api_format,
             body=document.data,
@@ -107,12 +107,42 @@ class Gateway:
             client_headers=served.client_headers,
             request_id=served.request_id,
             is_strict=self.is_strict,
+            keeping=continued.keeping if continued else {},
         )
+        keep = await self.conversations.keeper(continued, pool) if self.conversations and continued else None
         candidates = [Candidate(provider=provider, window=capabilities_of(provider).window) for provider in pool]
-        del served, document, needs  # nobody holds the body of a call while its answer is waited for
-        account.answer = await answer_within_limits(self.forwarder, outbound, candidates, account)
-        account.cost_usd = None if outbound.is_stream else self._cost_usd(account)
+        del served, document, continued  # nobody holds the body of a call while its answer is waited for
+
+        async def ask(admit: Admit | None) -> ForwardedAnswer:
+            answer = await self.forwarder.forward(outbound, candidates, trail=account.trail, admit=admit)
+            return await recorded(answer, keep, is_stream=call.is_stream) if keep else answer
+
+        account.answer = await answer_within_limits(ask, account, is_stream=call.is_stream)
+        account.cost_usd = None if call.is_stream else self._cost_usd(account)
         return account.answer
+
+    async def _pool(self, served: GatewayCall, account: Account, owner: str | None) -> tuple[ModelProvider, ...]:
+        """Return who may serve a call, in order; those alone who have what it goes on from, where that is with them."""
+        needs, catalog = needs_of(served.call, served.document.value), self.router.catalog
+        allowed = self.governor.allowed(served.caller) if self.governor else ALL
+        decision = await self.decide(served, account)
+        account.decision = None  # a model that the caller may not use is not named to it
+        decision = fit_allow_list(decision, allowed, catalog=catalog)
+        account.decision = decision = fit_capabilities(decision, needs, catalog=catalog)
+        pool = allowed_of(pool_of(decision, needs, catalog=catalog, to_default=self.to_default), allowed)
+        pool = tuple(provider for provider in pool if owner is None or provider.model == owner)
+        if not pool:
+            raise _nobody_for(decision, needs)
+        if self.governor:
+            account.admission = await self.governor.admission(served.caller, served.document, route=decision.route)
+            pool = await account.admission.preferred(pool)
+        return pool
+
+    async def _continued(self, served: GatewayCall) -> ContinuedCall | None:
+        """Return a Responses call with what was said before it; None for others, and where nothing is kept."""
+        if self.conversations is None or served.call.api_format is not ApiFormat.RESPONSES:
+            return None
+        return await self.conversations.resume(served.call, served.document, served.client_headers)
 
     def conclude(self, api_format: ApiFormat, account: Account) -> None:
         """Account for a call that is over, however it has ended; one that was not decided leaves no trace."""

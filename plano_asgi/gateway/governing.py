@@ -1,13 +1,13 @@
 """A call that is governed: nobody is asked beyond a limit, and what was held is settled however the call ends."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
 
 from plano_asgi.gateway.account import Account
 from plano_asgi.govern import Admission
-from plano_asgi.upstream import Candidate, FailureKind, ForwardedAnswer, Forwarder, OutboundCall, Pieces
+from plano_asgi.upstream import Admit, FailureKind, ForwardedAnswer, Pieces
 from plano_asgi.wire.usage import Usage
 
 _EVENT: Final = b"data:"
@@ -15,23 +15,23 @@ _NOTHING: Final = Usage(input_tokens=0, output_tokens=0)
 
 
 async def answer_within_limits(
-    forwarder: Forwarder, call: OutboundCall, candidates: Sequence[Candidate], account: Account
+    ask: Callable[[Admit | None], Awaitable[ForwardedAnswer]], account: Account, *, is_stream: bool
 ) -> ForwardedAnswer:
-    """Return the first good answer, as `Forwarder.forward` does; closing its pieces settles what was held for it.
+    """Return the answer of a question that is told whom it may ask; closing its pieces settles what was held for it.
 
     Raises:
-        CallError: As `Forwarder.forward`; that of a limit where it is why nobody was asked.
+        CallError: There is none; that of a limit where it is why nobody was asked.
     """
     admission = account.admission
     if admission is None:
-        return await forwarder.forward(call, candidates, trail=account.trail)
+        return await ask(None)
     try:
-        answer = await forwarder.forward(call, candidates, trail=account.trail, admit=admission.admit)
+        answer = await ask(admission.admit)
     except BaseException:
         await admission.settle(None)
         raise
     is_served = answer.status < HTTPStatus.BAD_REQUEST
-    return replace(answer, pieces=_Counted(answer.pieces, admission, is_served=is_served, is_stream=call.is_stream))
+    return replace(answer, pieces=_Counted(answer.pieces, admission, is_served=is_served, is_stream=is_stream))
 
 
 @dataclass(slots=True)
@@ -47,6 +47,10 @@ class _Counted:
     @property
     def usage(self) -> Usage:
         return self.pieces.usage
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        return self.pieces.losses
 
     @property
     def failure(self) -> FailureKind | None:

@@ -19,6 +19,7 @@ from plano_asgi.settings.forwarding import check_forwarding
 from plano_asgi.settings.governance import check_governance
 from plano_asgi.settings.plano_keys import adopt_plano_keys
 from plano_asgi.settings.providers import check_providers
+from plano_asgi.settings.responses_state import check_responses_state
 from plano_asgi.settings.result import Settings, settings_from
 from plano_asgi.settings.schema import PlanoSettings
 from plano_asgi.settings.validation import check_coherence
@@ -103,6 +104,7 @@ def _validated(draft: Draft, environ: Mapping[str, str]) -> PlanoSettings | None
     check_providers(draft, environ)
     check_forwarding(draft, environ)
     check_governance(draft)
+    check_responses_state(draft)
     return settings
 
 

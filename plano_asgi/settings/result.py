@@ -16,6 +16,7 @@ from plano_asgi.settings.governance_schema import (
     RateLimitSettings,
 )
 from plano_asgi.settings.redis_schema import RedisSettings
+from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
 from plano_asgi.settings.schema import (
     AdminSettings,
     CacheSettings,
@@ -49,7 +50,9 @@ class Settings:
         budgets: How much may be spent in a period.
         allow_lists: What callers may use.
         governance: How the former are counted.
+        responses_state: What is then kept of Responses calls.
         redis: What worker processes share what they know by.
+        postgres: Where what is kept outlives them.
         admin: Who may see the decision log, reload, playground and metrics.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
@@ -76,7 +79,9 @@ class Settings:
     budgets: tuple[BudgetSettings, ...]
     allow_lists: tuple[AllowListSettings, ...]
     governance: GovernanceSettings
+    responses_state: ResponsesStateSettings
     redis: RedisSettings
+    postgres: PostgresSettings
     admin: AdminSettings
     paths: tuple[str, ...]
     response_headers: bool
@@ -114,7 +119,9 @@ def settings_from(
         budgets=written.budgets,
         allow_lists=written.allow_lists,
         governance=written.governance,
+        responses_state=written.responses_state,
         redis=written.redis,
+        postgres=written.postgres,
         admin=written.admin,
         paths=written.paths,
         response_headers=written.response_headers,

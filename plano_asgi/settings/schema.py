@@ -38,6 +38,7 @@ from plano_asgi.settings.governance_schema import (
 from plano_asgi.settings.prices_schema import PriceSettings
 from plano_asgi.settings.providers_schema import AliasSettings, NestedPreference, Provider
 from plano_asgi.settings.redis_schema import RedisSettings
+from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
 from plano_asgi.settings.section import Section
 
 ENV_PREFIX: Final = "PLANO_"
@@ -203,7 +204,9 @@ class PlanoSettings(Section, BaseSettings):
         budgets: How much may be spent in a period.
         allow_lists: What callers may use.
         governance: How the former are counted.
+        responses_state: See there.
         redis: See there.
+        postgres: See there.
         admin: See there.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
@@ -233,7 +236,9 @@ class PlanoSettings(Section, BaseSettings):
     budgets: tuple[BudgetSettings, ...] = ()
     allow_lists: tuple[AllowListSettings, ...] = ()
     governance: GovernanceSettings = GovernanceSettings()
+    responses_state: ResponsesStateSettings = ResponsesStateSettings()
     redis: RedisSettings = RedisSettings()
+    postgres: PostgresSettings = PostgresSettings()
     admin: AdminSettings = AdminSettings()
     paths: Annotated[tuple[PathEnd, ...], Field(min_length=1)] = DEFAULT_PATHS
     response_headers: Flag = True

@@ -5,7 +5,7 @@ Every format is read into one neutral form and written from it (`call`, `answer`
 
 from plano_asgi.translate.answer import Usage
 from plano_asgi.translate.context import TranslationContext
-from plano_asgi.translate.failures import translate_error
+from plano_asgi.translate.failures import error_without_words, translate_error
 from plano_asgi.translate.losses import Loss
 from plano_asgi.translate.streaming import StreamTranslation
 from plano_asgi.translate.translation import (
@@ -22,6 +22,7 @@ __all__ = [
     "TranslatedRequest",
     "TranslationContext",
     "Usage",
+    "error_without_words",
     "translate_answer",
     "translate_error",
     "translate_request",

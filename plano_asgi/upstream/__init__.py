@@ -1,15 +1,16 @@
 """Calling model providers ourselves: one call to one of them, and failover over several."""
 
 from plano_asgi.upstream.access import Sign
-from plano_asgi.upstream.answers import ForwardedAnswer, Pieces
-from plano_asgi.upstream.asking import Deadlines, OutboundCall, UpstreamClient
+from plano_asgi.upstream.answers import ForwardedAnswer, OnePiece, Pieces
+from plano_asgi.upstream.attempts import Deadlines, OutboundCall, UpstreamClient
 from plano_asgi.upstream.breaker import BreakerRules, Breakers
 from plano_asgi.upstream.course import Candidate, FailoverRules
 from plano_asgi.upstream.failures import FailureKind
-from plano_asgi.upstream.forwarder import Forwarder, server_of
+from plano_asgi.upstream.forwarder import Admit, Forwarder, server_of
 from plano_asgi.upstream.keys import Keys
 
 __all__ = [
+    "Admit",
     "BreakerRules",
     "Breakers",
     "Candidate",
@@ -19,6 +20,7 @@ __all__ = [
     "ForwardedAnswer",
     "Forwarder",
     "Keys",
+    "OnePiece",
     "OutboundCall",
     "Pieces",
     "Sign",

@@ -69,6 +69,10 @@ class Course:
         self._made = 0
         self._rounds = 0
 
+    def give_back(self) -> None:
+        """Take back the attempt that was to be made last: the candidate could not even be asked."""
+        self._made -= 1
+
     @property
     def attempts(self) -> int:
         """How many attempts there were."""
@@ -97,8 +101,6 @@ class Course:
         if failure.kind is FailureKind.TOO_LONG:
             self._queue = [other for other in self._queue if _is_larger(other, candidate)]
             self._again = [other for other in self._again if _is_larger(other, candidate)]
-        elif failure.kind is FailureKind.OVER_LIMIT:
-            self._made -= 1  # nobody was asked
         elif failure.is_transient:
             self._again.append(candidate)
 
