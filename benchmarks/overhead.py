@@ -8,8 +8,9 @@ In process: the microseconds that the middleware adds to one ASGI call, with no 
 itself takes is timed within the same call and left out; beside it stands what handing the same classification to a
 thread costs by itself, which no router in an event loop can do without. Over HTTP: ratios of wrapped to bare, on
 uvicorn in a process of its own. Adapters: the microseconds that those of Django and Flask add to a call, with no
-server between. Which of a pair goes first changes from pair to pair, and in process the cases are measured in turn,
-round by round. Medians, with the 95 % interval of order statistics.
+server between. Limits by themselves: a call's estimate held and settled. Which of a pair goes first changes from pair
+to pair, and in process the cases are measured in turn, round by round. Medians, with the 95 % interval of order
+statistics.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from benchmarks.middleware_cost.adapters import adapters
 from benchmarks.middleware_cost.cases import BODY_BYTES, FULL, QUICK
 from benchmarks.middleware_cost.figures import draw, show
 from benchmarks.middleware_cost.in_process import in_process
+from benchmarks.middleware_cost.limits import limits_cost
 from benchmarks.middleware_cost.over_http import over_http
 
 
@@ -40,6 +42,7 @@ def main() -> None:
         "in_process": in_process(effort),
         "over_http": over_http(effort),
         "adapters": adapters(effort),
+        "limits": limits_cost(effort),
         "body_bytes": BODY_BYTES,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}, onnxruntime {version('onnxruntime')}",

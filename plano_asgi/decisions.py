@@ -15,6 +15,7 @@ class Reason(StrEnum):
     NOT_APPLICABLE = "not_applicable"
     FORMAT = "format"
     CAPABILITY = "capability"
+    NOT_ALLOWED = "not_allowed"
     ERROR = "error"
 
 

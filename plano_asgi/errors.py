@@ -12,6 +12,8 @@ PlanoError
 │   │   ├── AmbiguousBodyError          ... and two readers could understand it differently
 │   │   └── InlinePolicyError           ... and it is its inline policy that is wrong
 │   ├── PolicyRefusedError              an inline policy that this service does not allow
+│   ├── NotAllowedError                 a model or route that this caller may not use
+│   ├── QuotaError                      a limit or budget is used up, or nobody can tell
 │   ├── NotTranslatableError (ValueError)   the call holds what the provider's API has no place for
 │   ├── UnusableAnswerError             what a provider sent is not an answer of its API
 │   ├── RoutingUnavailableError         `routing.on_error: reject`, and no decision could be had
@@ -129,10 +131,12 @@ class CallError(PlanoError):
         param: The field at fault, e.g. `messages[0].role`, or None.
         is_retryable: Whether the same call may succeed later.
         retry_after_s: Seconds after which it may, where it may at all.
+        headers: What else its answer says, by lower-case names.
     """
 
     is_retryable = False
     retry_after_s: float = 1.0
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, message: str, *, status: int, code: str, param: str | None = None) -> None:
         """Describe the fault without quoting what the caller sent."""
@@ -165,6 +169,24 @@ class PolicyRefusedError(CallError):
     def __init__(self, message: str, *, code: str, param: str) -> None:
         """Describe the refusal; always 403."""
         super().__init__(message, status=403, code=code, param=param)
+
+
+class NotAllowedError(CallError):
+    """The caller may not use what the call needs."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        """Describe the refusal; always 403."""
+        super().__init__(message, status=403, code=code)
+
+
+class QuotaError(CallError):
+    """A limit or a budget is used up, or its counters cannot be had; `is_retryable` where waiting helps."""
+
+    def __init__(self, message: str, *, status: int, code: str, retry_after_s: float | None = None) -> None:
+        """Describe the refusal; `retry_after_s` is None where trying again is of no use."""
+        super().__init__(message, status=status, code=code)
+        self.is_retryable = retry_after_s is not None
+        self.retry_after_s = retry_after_s or 0.0
 
 
 class NotTranslatableError(CallError, ValueError):

@@ -19,6 +19,7 @@ from weakref import ref
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+BUDGET_LOW: Final = "plano.budget_low"
 CACHE_FAILED: Final = "plano.cache_failed"
 CALL_FORWARDED: Final = "plano.call_forwarded"
 CALL_ROUTED: Final = "plano.call_routed"
@@ -27,6 +28,8 @@ CALL_REFUSED: Final = "plano.call_refused"
 CLASSIFIER_FAILED: Final = "plano.classifier_failed"
 CLASSIFIER_READY: Final = "plano.classifier_ready"
 CLASSIFIER_SLOW: Final = "plano.classifier_slow"
+PRICES_UNKNOWN: Final = "plano.prices_unknown"
+QUOTAS_UNSHARED: Final = "plano.quotas_unshared"
 RESPONSE_NOT_KEPT: Final = "plano.response_not_kept"
 DECISION_LOG_FAILED: Final = "plano.decision_log_failed"
 OBSERVER_FAILED: Final = "plano.observer_failed"

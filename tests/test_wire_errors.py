@@ -58,7 +58,7 @@ def test_anthropic_body_has_type_error_and_request_id() -> None:
     [
         (400, "invalid_request_error", "invalid_request_error"),
         (401, "authentication_error", "authentication_error"),
-        (402, "invalid_request_error", "billing_error"),
+        (402, "insufficient_quota", "billing_error"),
         (403, "permission_error", "permission_error"),
         (404, "invalid_request_error", "not_found_error"),
         (405, "invalid_request_error", "invalid_request_error"),

@@ -43,6 +43,10 @@ def show(result: Figures) -> None:
         figures = (str(row[key]) for key in ("adapter", "case", "logs", "bare_us", "wrapped_us"))
         table.add_row(*figures, told(row["added_us"]))
     console.print(table)
+    table = Table("counters", "round trip alone", "a limit (95 %)", "limit", title="microseconds of a limit on tokens")
+    for row in result["limits"]:
+        table.add_row(row["counters"], str(row.get("round_trip_us", "-")), told(row["added_us"]), limit_of(row))
+    console.print(table)
 
 
 def told(ends: Sequence[float]) -> str:

@@ -73,6 +73,9 @@ def build_adapted(
         raise ConfigurationError([Fault(where="mode", what=what)])
     limit = settings.limits.body_bytes
     service = build_service(settings, router=router)
+    if service.governor:
+        what = f"limits, budgets and allow-lists are held over ASGI; put plano_asgi.PlanoMiddleware around {asgi_app}"
+        raise ConfigurationError([Fault(where="ratelimits, budgets, allow_lists", what=f"{what}, or remove them here")])
     return Adapted(
         service=service,
         calls=InboundCalls(

@@ -1,6 +1,6 @@
 """`Service`: everything that settings have been turned into, and that lives as long as they are in force."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -9,6 +9,7 @@ from plano_asgi.assembly.building import build_router
 from plano_asgi.assembly.observing import Observation, build_observation
 from plano_asgi.assembly.prices import build_prices
 from plano_asgi.errors import ConfigurationError, Fault
+from plano_asgi.intake.governing import RewriteGovernor
 from plano_asgi.observe import CallObserver
 from plano_asgi.prices import PriceList
 from plano_asgi.router import Router
@@ -16,6 +17,7 @@ from plano_asgi.settings import Settings
 
 if TYPE_CHECKING:
     from plano_asgi.gateway import Gateway
+    from plano_asgi.govern import Governor
     from plano_asgi.stores.postgres_server import PostgresServer
     from plano_asgi.stores.redis_server import RedisServer
 
@@ -30,6 +32,7 @@ class Service:
         gateway: What serves calls under `mode: forward`; None in the other modes.
         redis: What worker processes share what they know by; None where they share nothing.
         prices: What models cost.
+        governor: What holds callers to limits, budgets and allow-lists; None where there are none.
         postgres: Where what is kept outlives them; None where nothing does.
         observation: What watches its calls.
     """
@@ -41,6 +44,14 @@ class Service:
     postgres: "PostgresServer | None" = None
     prices: PriceList
     observation: Observation = field(default_factory=Observation)
+    governor: "Governor | None" = None
+
+    @property
+    def rewrite_governor(self) -> RewriteGovernor | None:
+        """What an app's callers are held to; None where that is nothing."""
+        if self.governor is None:
+            return None
+        return RewriteGovernor(self.governor, self.router.catalog, is_telling=self.settings.response_headers)
 
     async def aclose(self) -> None:
         """Stop deciding and close this event loop's connections; a later `router.start` opens it all again."""
@@ -77,14 +88,16 @@ def build_service(settings: Settings, *, router: Router | None = None, in_host: 
         settings, classifier=router.classifier.kind, in_host=in_host, redis=redis, prices=prices
     )
     router.observer = observation.observer
+    governor = _governor(settings, prices, redis)
     gateway = _gateway(settings, router, observer=observation.observer, redis=redis, postgres=postgres)
     return Service(
         settings=settings,
         router=router,
-        gateway=gateway,
+        gateway=replace(gateway, governor=governor, prices=prices) if gateway else None,
         redis=redis,
         postgres=postgres,
         prices=prices,
+        governor=governor,
         observation=observation,
     )
 
@@ -99,6 +112,14 @@ def _redis(settings: Settings) -> "RedisServer | None":
     except ValueError:
         what = "is no URL of a Redis server; write redis://host:6379/0, rediss:// or unix://"
         raise ConfigurationError([Fault(where="redis.url", what=what)]) from None
+
+
+def _governor(settings: Settings, prices: PriceList, redis: "RedisServer | None") -> "Governor | None":
+    if not (settings.ratelimits or settings.budgets or settings.allow_lists):
+        return None
+    from plano_asgi.assembly.governing import build_governor  # noqa: PLC0415 - only where the settings ask for it
+
+    return build_governor(settings, prices=prices, redis=redis)
 
 
 def _postgres(settings: Settings) -> "PostgresServer | None":

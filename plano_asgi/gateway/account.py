@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
+from plano_asgi.conversation import ApiFormat
 from plano_asgi.decisions import Attempt, RoutingDecision
+from plano_asgi.govern import Admission, quota_headers
 from plano_asgi.observe import CallOutcome, ObservedCall
 from plano_asgi.upstream import ForwardedAnswer
 from plano_asgi.wire.usage import Usage
@@ -16,6 +18,8 @@ class Account:
     Attributes:
         decision: Where the call goes; None until that is decided.
         trail: Every model that was asked, in order.
+        admission: What was counted against limits and budgets; None where there are none.
+        cost_usd: What the call has cost so far; None where nobody knows.
         answer: What the caller is given; None where that is an error of ours.
         status: HTTP status of the answer, once it has begun.
         is_complete: Whether the caller has been given all of it.
@@ -26,6 +30,8 @@ class Account:
 
     decision: RoutingDecision | None = None
     trail: list[Attempt] = field(default_factory=list)
+    admission: Admission | None = None
+    cost_usd: float | None = None
     answer: ForwardedAnswer | None = None
     status: int | None = None
     is_complete: bool = False
@@ -75,3 +81,7 @@ class Account:
     def losses(self) -> tuple[str, ...]:
         """What was lost between the caller's API and the provider's, each with its reason."""
         return tuple(dict.fromkeys((*self.answer.losses, *self.answer.pieces.losses))) if self.answer else ()
+
+    def quotas_told(self, api_format: ApiFormat) -> list[tuple[str, str]]:
+        """Return the headers by which callers of an API are told of limits and budgets."""
+        return quota_headers(self.admission.counted, api_format) if self.admission else []

@@ -8,12 +8,16 @@ from plano_asgi.errors import CallError, ForwardingError, WireFormatError
 from plano_asgi.events import CALL_FORWARDED, CallIdentity, current_identity, get_logger, identified
 from plano_asgi.gateway.account import Account
 from plano_asgi.gateway.conversations import ContinuedCall, Conversations
+from plano_asgi.gateway.governing import answer_within_limits
 from plano_asgi.gateway.recording import recorded
+from plano_asgi.govern import ALL, Caller, Governor, allowed_of, fit_allow_list
 from plano_asgi.hops import check_hops, hops_of
-from plano_asgi.observe import CallObserver
+from plano_asgi.observe import CallObserver, ObservedCall
 from plano_asgi.policy import Needs, capabilities_of, fit_capabilities, needs_of, pool_of
+from plano_asgi.prices import PriceList
+from plano_asgi.providers import ModelProvider
 from plano_asgi.router import Router
-from plano_asgi.upstream import Candidate, ForwardedAnswer, Forwarder, OutboundCall
+from plano_asgi.upstream import Admit, Candidate, ForwardedAnswer, Forwarder, OutboundCall
 from plano_asgi.wire import JsonDocument
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -29,6 +33,7 @@ class GatewayCall:
         client_headers: What the caller sent with it.
         request_id: What the call is known by.
         bypass: Whether the caller asked not to be routed.
+        client_address: Where the call came from; empty where nobody knows.
     """
 
     call: LLMCall
@@ -36,6 +41,12 @@ class GatewayCall:
     client_headers: RawHeaders = field(repr=False)
     request_id: str
     bypass: bool = False
+    client_address: str = field(default="", repr=False)
+
+    @property
+    def caller(self) -> Caller:
+        """The one who makes the call."""
+        return Caller(self.client_headers, self.client_address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +58,8 @@ class Gateway:
         forwarder: What asks providers.
         to_default: Whether the default model is the last resort of every route.
         is_strict: Whether a model is passed over that cannot be told all of a call.
+        governor: What callers may use, and how much of it; None where that is all.
+        prices: What models cost; None where that is nobody's business.
         conversations: What Responses calls go on from; None where nothing is kept.
         observer: Who watches.
     """
@@ -55,6 +68,8 @@ class Gateway:
     forwarder: Forwarder
     to_default: bool = False
     is_strict: bool = False
+    governor: Governor | None = None
+    prices: PriceList | None = None
     conversations: Conversations | None = None
     observer: CallObserver = field(default_factory=CallObserver)
 
@@ -81,21 +96,14 @@ class Gateway:
         check_hops(hops_of(served.client_headers))
         account.observed = observed = self.observer.begin(served.call, _identity_of(served))
         continued = await self._continued(served)
-        owner = continued and continued.owner
+        owner = continued.owner if continued else None
         if continued:
             served = replace(served, call=continued.call, document=continued.document)
         if owner:
             served, account.decision = replace(served, bypass=True), None
         call, document = served.call, served.document
-        needs = needs_of(call, document.value)
         account.trail = observed.trail(self.forwarder.breaker_of)
-        with observed.deciding():
-            decision = await self.decide(served, account)
-        account.decision = decision = fit_capabilities(decision, needs, catalog=self.router.catalog)
-        pool = pool_of(decision, needs, catalog=self.router.catalog, to_default=self.to_default)
-        pool = tuple(provider for provider in pool if owner is None or provider.model == owner)
-        if not pool:
-            raise _nobody_for(decision, needs)
+        pool = await self._pool(served, account, observed, owner)
         outbound = OutboundCall(
             api_format=call.api_format,
             body=document.data,
@@ -107,11 +115,36 @@ class Gateway:
         )
         keep = await self.conversations.keeper(continued, pool) if self.conversations and continued else None
         candidates = [Candidate(provider=provider, window=capabilities_of(provider).window) for provider in pool]
-        del served, document, needs, continued  # nobody holds the body of a call while its answer is waited for
-        answer = await self.forwarder.forward(outbound, candidates, trail=account.trail)
-        account.answer = await recorded(answer, keep, is_stream=call.is_stream) if keep else answer
-        account.first_word_s = account.duration_s if outbound.is_stream else None
+        del served, document, continued  # nobody holds the body of a call while its answer is waited for
+
+        async def ask(admit: Admit | None) -> ForwardedAnswer:
+            answer = await self.forwarder.forward(outbound, candidates, trail=account.trail, admit=admit)
+            return await recorded(answer, keep, is_stream=call.is_stream) if keep else answer
+
+        account.answer = await answer_within_limits(ask, account, is_stream=call.is_stream)
+        account.first_word_s = account.duration_s if call.is_stream else None
+        account.cost_usd = None if call.is_stream else self._cost_usd(account)
         return account.answer
+
+    async def _pool(
+        self, served: GatewayCall, account: Account, observed: ObservedCall, owner: str | None
+    ) -> tuple[ModelProvider, ...]:
+        """Return who may serve a call, in order; those alone who have what it goes on from, where that is with them."""
+        needs, catalog = needs_of(served.call, served.document.value), self.router.catalog
+        allowed = self.governor.allowed(served.caller) if self.governor else ALL
+        with observed.deciding():
+            decision = await self.decide(served, account)
+        account.decision = None  # a model that the caller may not use is not named to it
+        decision = fit_allow_list(decision, allowed, catalog=catalog)
+        account.decision = decision = fit_capabilities(decision, needs, catalog=catalog)
+        pool = allowed_of(pool_of(decision, needs, catalog=catalog, to_default=self.to_default), allowed)
+        pool = tuple(provider for provider in pool if owner is None or provider.model == owner)
+        if not pool:
+            raise _nobody_for(decision, needs)
+        if self.governor:
+            account.admission = await self.governor.admission(served.caller, served.document, route=decision.route)
+            pool = await account.admission.preferred(pool)
+        return pool
 
     async def _continued(self, served: GatewayCall) -> ContinuedCall | None:
         """Return a Responses call with what was said before it; None for others, and where nothing is kept."""
@@ -131,6 +164,7 @@ class Gateway:
         decision = account.served
         if decision is None:
             return
+        account.cost_usd = self._cost_usd(account)
         get_logger().info(
             CALL_FORWARDED,
             api_format=api_format.value,
@@ -141,9 +175,24 @@ class Gateway:
             end=account.end,
             input_tokens=account.usage.input_tokens,
             output_tokens=account.usage.output_tokens,
+            cost_usd=account.cost_usd,
             losses=list(account.losses),
             duration_ms=round(account.duration_s * 1000, 1),
         )
+
+    def _cost_usd(self, account: Account) -> float | None:
+        """Return what the call has cost as far as its tokens are counted; None where nobody can tell."""
+        price = self.prices.price_of(account.answer.model) if self.prices and account.answer else None
+        usage = account.usage
+        if price is None or usage.input_tokens is None:
+            return None
+        cost = price.cost(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens or 0,
+            cached_tokens=usage.cached_tokens or 0,
+            cache_write_tokens=usage.cache_write_tokens or 0,
+        )
+        return round(cost, 9)
 
     async def aclose(self) -> None:
         """Close this event loop's connections; the next call opens new ones."""

@@ -15,6 +15,7 @@ from plano_asgi.errors import CallError
 from plano_asgi.events import CALL_REFUSED, get_logger, identified
 from plano_asgi.gateway import Account, Gateway, GatewayCall
 from plano_asgi.http.bodies import ClientDisconnectedError, read_body
+from plano_asgi.http.governing import client_address, told_instead
 from plano_asgi.http.state import PlanoState
 from plano_asgi.intake import Headers, RoutingRequest, check_head, error_answer, read_routing_request
 from plano_asgi.intake.inbound_calls import STATE_KEY
@@ -23,6 +24,7 @@ from plano_asgi.intake.routing_requests import LARGE_BODY_BYTES
 from plano_asgi.settings import Settings
 from plano_asgi.upstream import ForwardedAnswer
 
+COST_HEADER: Final = b"x-plano-cost"
 GRACE_S: Final = 5.0  # beyond the deadline of a whole call, for a caller that reads slowly
 
 
@@ -62,6 +64,7 @@ class ForwardingEndpoint:
                 client_headers=scope["headers"],
                 request_id=request_id,
                 bypass=request.bypass,
+                client_address=client_address(scope),
             )
         ]
         del request
@@ -101,7 +104,7 @@ class ForwardingEndpoint:
 
     async def _pass_on(self, answer: ForwardedAnswer, account: Account, send: Send) -> None:
         told = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answer.headers]
-        headers = [*told, *self._told_of(account)]
+        headers = told_instead(told, self._told_of(account))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         while piece := await answer.pieces.next():
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -122,6 +125,10 @@ class ForwardingEndpoint:
     def _told_of(self, account: Account) -> RawHeaders:
         decision = account.served
         told = decision_headers(decision) if decision and self.settings.response_headers else []
+        if self.settings.response_headers:
+            quotas = account.quotas_told(self.api_format)
+            told += [(name.encode(), value.encode("latin-1", "replace")) for name, value in quotas]
+            told += [(COST_HEADER, f"{account.cost_usd:.9f}".encode())] if account.cost_usd is not None else []
         return [*told, *losses_headers(account.losses)]
 
     def _conclude(self, scope: Scope, account: Account) -> None:

@@ -10,8 +10,10 @@ from plano_asgi.assembly import build_service
 from plano_asgi.assembly.starting import start_beside
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import PlanoError
+from plano_asgi.govern import Caller
 from plano_asgi.hops import carrying
 from plano_asgi.http.endpoints import decision_endpoints, send_answer
+from plano_asgi.http.governing import client_address
 from plano_asgi.http.models import models_endpoint
 from plano_asgi.http.paths import path_in_app
 from plano_asgi.http.replay import NOTHING_TAKEN, BodyEnd, TakenBody, take_body
@@ -60,7 +62,10 @@ class PlanoMiddleware:
         self._service = build_service(self._settings, router=router)
         self._router = self._service.router
         self._calls = InboundCalls(
-            settings=self._settings, router=self._router, body_bytes=self._settings.limits.body_bytes
+            settings=self._settings,
+            router=self._router,
+            body_bytes=self._settings.limits.body_bytes,
+            governor=self._service.rewrite_governor,
         )
         self._endpoints: Mapping[str, ASGIApp] = {
             **decision_endpoints(self._settings, self._router),
@@ -108,7 +113,8 @@ class PlanoMiddleware:
         if taken.end is BodyEnd.BROKEN_OFF:
             return as_it_came
         body = None if taken.end is BodyEnd.TOO_LARGE else taken.data
-        outcome = await self._calls.atake_in(api_format, headers, body)
+        caller = Caller(scope["headers"], client_address(scope))
+        outcome = await self._calls.atake_in(api_format, headers, body, caller=caller)
         if outcome is None:
             return as_it_came
         if isinstance(outcome, Answer):

@@ -77,7 +77,7 @@ def error_answer(error: CallError, *, api_format: ApiFormat, request_id: str) ->
     extra = _EXTRA_HEADERS.get(error.status)
     if error.code == UNSUPPORTED_ENCODING:  # and no other 415 (RFC 7694, section 3)
         extra = ("accept-encoding", accepted_encodings())
-    headers = (_request_id_header(api_format, request_id), again, *([extra] if extra else []))
+    headers = (_request_id_header(api_format, request_id), again, *([extra] if extra else []), *error.headers)
     return _json(error_status(error, api_format), error_body(error, api_format, request_id=request_id), *headers)
 
 

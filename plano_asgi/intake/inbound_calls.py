@@ -1,6 +1,7 @@
 """The calls among an app's requests: which they are, and what becomes of each, in whatever framework."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self
@@ -14,13 +15,17 @@ from plano_asgi.errors import (
     CallError,
     InlinePolicyError,
     LoopError,
+    NotAllowedError,
     PolicyRefusedError,
+    QuotaError,
     RoutingUnavailableError,
 )
 from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, CallIdentity, get_logger, identified
+from plano_asgi.govern import Caller
 from plano_asgi.hops import check_hops
 from plano_asgi.intake.answers import Answer, decision_answer, error_answer
 from plano_asgi.intake.encodings import too_large
+from plano_asgi.intake.governing import RewriteGovernor
 from plano_asgi.intake.headers import Headers
 from plano_asgi.intake.rewriting import RawHeaders, decision_headers, rewritten_body
 from plano_asgi.intake.routing_requests import (
@@ -36,7 +41,16 @@ from plano_asgi.settings import Settings
 from plano_asgi.wire import recognise
 
 STATE_KEY: Final = "plano"
-REFUSED_ALWAYS: Final = (AmbiguousBodyError, InlinePolicyError, LoopError, PolicyRefusedError, RoutingUnavailableError)
+NOBODY: Final = Caller([])
+REFUSED_ALWAYS: Final = (
+    AmbiguousBodyError,
+    InlinePolicyError,
+    LoopError,
+    NotAllowedError,
+    PolicyRefusedError,
+    QuotaError,
+    RoutingUnavailableError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +98,13 @@ class InboundCalls:
         settings: What is a call, what is answered, and what is told of decisions.
         router: What decides.
         body_bytes: Most bytes of a body, as sent and decoded.
+        governor: What callers are held to; None where that is nothing.
     """
 
     settings: Settings
     router: Router
     body_bytes: int
+    governor: RewriteGovernor | None = None
 
     def format_of(self, path: str) -> ApiFormat | None:
         """Return the API of a POST to that path of the app, or None where it is no call."""
@@ -114,19 +130,32 @@ class InboundCalls:
                 decision = self.router.route(request.call, bypass=request.bypass, is_translated=self._is_translated)
             except CallError as error:
                 return self._refused(error, api_format, identity.request_id)
-        return self._passed(request, decision)
+        return self._passed(request, decision, is_observed=self._is_observed())
 
-    async def atake_in(self, api_format: ApiFormat, headers: Headers, body: bytes | None) -> PassedCall | Answer | None:
-        """Return what `take_in` does, without blocking the event loop."""
+    async def atake_in(
+        self, api_format: ApiFormat, headers: Headers, body: bytes | None, *, caller: Caller = NOBODY
+    ) -> PassedCall | Answer | None:
+        """Return what `take_in` does, without blocking the event loop; what callers are held to is held to here only.
+
+        Args:
+            api_format: The API of the path.
+            headers: The request's.
+            body: The request's; None where it is larger than `body_bytes`.
+            caller: Who makes the call.
+        """
         is_translated = self._is_translated
         with identified(headers.identity()) as identity:
             try:
                 check_hops(headers.hops)
                 request = await self._aread(api_format, headers, body)
                 decision = await self.router.aroute(request.call, bypass=request.bypass, is_translated=is_translated)
+                is_observed, told = self._is_observed(), list[tuple[bytes, bytes]]()
+                if self.governor:
+                    keeps = is_observed
+                    decision, told = await self.governor.govern(caller, request, decision, keeps_model=keeps)
             except CallError as error:
                 return self._refused(error, api_format, identity.request_id)
-        return self._passed(request, decision)
+        return self._passed(request, decision, is_observed=is_observed, told=told)
 
     def decided(self, api_format: ApiFormat, method: str, headers: Headers, body: bytes | None) -> Answer:
         """Return what a decision endpoint answers: the decision on a call, or an error in the caller's API format.
@@ -171,8 +200,15 @@ class InboundCalls:
         is_small = len(body or b"") < LARGE_BODY_BYTES and not headers.get("content-encoding")
         return read() if is_small else await anyio.to_thread.run_sync(read)
 
-    def _passed(self, request: RoutingRequest, decision: RoutingDecision) -> PassedCall:
-        catalog, is_observed = self.router.catalog, self._is_observed()
+    def _passed(
+        self,
+        request: RoutingRequest,
+        decision: RoutingDecision,
+        *,
+        is_observed: bool,
+        told: Iterable[tuple[bytes, bytes]] = (),
+    ) -> PassedCall:
+        catalog = self.router.catalog
         model = request.call.model if is_observed else decision.would_use
         provider = catalog.provider_of(catalog.qualified(model or ""))
         routed = RoutedCall(decision=decision, provider=provider, is_observed=is_observed)
@@ -180,8 +216,8 @@ class InboundCalls:
             return PassedCall(routed=routed, body=None, told=[])
         qualified = self.settings.routing.model_form == "qualified"
         body = rewritten_body(request.document, decision, catalog, qualified=qualified)
-        told = decision_headers(decision) if self.settings.response_headers else []
-        return PassedCall(routed=routed, body=body, told=told)
+        headers = [*decision_headers(decision), *told] if self.settings.response_headers else []
+        return PassedCall(routed=routed, body=body, told=headers)
 
     def _answers(self, error: CallError) -> bool:
         if self.settings.mode == "observe":  # changes nothing, not even for the worse

@@ -37,7 +37,13 @@ def seal_credentials(draft: Draft, environ: Mapping[str, str]) -> None:
         if isinstance(headers, dict):
             for name in headers:
                 _seal(draft, headers, (*keys, "headers", name), environ)
-    for section, name in (("classifier", "access_key"), ("admin", "token")):
+    _seal_selectors(draft, environ)
+    for section, name in (
+        ("classifier", "access_key"),
+        ("admin", "token"),
+        ("governance", "hash_key"),
+        ("redis", "url"),
+    ):
         container = draft.at(section)
         if isinstance(container, dict):
             _seal(draft, container, (section, name), environ)
@@ -50,6 +56,15 @@ def _seal_list(draft: Draft, entries: list[object], keys: Keys, environ: Mapping
             _seal(draft, entry, (*keys, index, "key"), environ)
         elif isinstance(entry, str):
             entries[index] = _sealed(draft, entry, (*keys, index), environ)
+
+
+def _seal_selectors(draft: Draft, environ: Mapping[str, str]) -> None:
+    """Do the same with what tells callers apart: it may be a caller's key."""
+    for listed in ("ratelimits", "budgets", "allow_lists"):
+        for keys, entry in draft.mappings(listed):
+            selector = entry.get("selector")
+            if isinstance(selector, dict):
+                _seal(draft, selector, (*keys, "selector", "value"), environ)
 
 
 def _seal(draft: Draft, container: dict[str, object], keys: Keys, environ: Mapping[str, str]) -> None:

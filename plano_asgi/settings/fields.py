@@ -17,6 +17,7 @@ FAULT_TYPE: Final = "plano"  # pydantic's error type for a sentence of ours, whi
 _MAX_TEXT_CHARS: Final = 512
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_QUOTA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _URL_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,62}")  # a region, or a project
 _URL_CHARS = re.compile(r"[\x21-\x7e]{1,2048}")
 
@@ -59,6 +60,12 @@ def _path_fault(text: str) -> str | None:
 def _header_name_fault(text: str) -> str | None:
     """Return what is wrong with a header's name, or None (RFC 9110, section 5.6.2)."""
     return None if _HEADER_NAME.fullmatch(text) else "a header name has letters, digits and hyphens only"
+
+
+def _quota_name_fault(text: str) -> str | None:
+    """Return what is wrong with the name of a limit or a budget, or None; headers bear it."""
+    what = "expected 1 to 64 letters, digits, dots, hyphens or underscores, a letter or digit first"
+    return None if _QUOTA_NAME.fullmatch(text) else what
 
 
 def _url_part_fault(text: str) -> str | None:
@@ -124,6 +131,7 @@ Folder = Annotated[Path, BeforeValidator(_path)]
 File = Annotated[Path, BeforeValidator(_path)]
 BaseUrl = Annotated[str, Strict(), _checked(_url_fault)]
 HeaderName = Annotated[str, Strict(), _checked(_header_name_fault)]
+QuotaName = Annotated[str, Strict(), _checked(_quota_name_fault)]
 Prefer = Annotated[preferences.SelectionPolicy, BeforeValidator(_empty_is_none)]
 SecretText = Annotated[Secret, PlainValidator(secret_of, json_schema_input_type=str), PlainSerializer(str)]
 Share = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]

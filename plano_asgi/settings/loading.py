@@ -16,6 +16,7 @@ from plano_asgi.settings.environment_source import CONFIG_FILE_VARIABLE, read_en
 from plano_asgi.settings.explain import explain
 from plano_asgi.settings.files import read_file
 from plano_asgi.settings.forwarding import check_forwarding
+from plano_asgi.settings.governance import check_governance
 from plano_asgi.settings.plano_keys import adopt_plano_keys
 from plano_asgi.settings.providers import check_providers
 from plano_asgi.settings.responses_state import check_responses_state
@@ -117,6 +118,7 @@ def _validated(draft: Draft, environ: Mapping[str, str]) -> PlanoSettings | None
     check_aliases(draft)
     check_providers(draft, environ)
     check_forwarding(draft, environ)
+    check_governance(draft)
     check_responses_state(draft)
     check_telemetry(draft)
     return settings

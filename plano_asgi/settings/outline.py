@@ -157,7 +157,8 @@ def _place(annotation: object, metadata: list[object]) -> Outline:  # noqa: PLR0
         return Outline(kind=Kind.MAP, expects=f"expected a mapping of names to {of_what}", item=item)
     if origin is Literal or (isinstance(annotation, type) and issubclass(annotation, Enum)):
         choices = arguments or tuple(member.value for member in annotation)  # type: ignore[attr-defined]  # an Enum
-        return Outline(kind=Kind.TEXT, expects=f"expected one of {', '.join(choices)}")
+        kind = Kind.WHOLE if all(isinstance(choice, int) for choice in choices) else Kind.TEXT
+        return Outline(kind=kind, expects=f"expected one of {', '.join(map(str, choices))}")
     if annotation is bool:
         return Outline(kind=Kind.FLAG, expects="expected true or false")
     if annotation in {int, float}:

@@ -20,7 +20,6 @@ PLANO_ONLY: Final = frozenset(
         "prompt_caching",
         "prompt_guards",
         "prompt_targets",
-        "ratelimits",
         "state_storage",
         "system_prompt",
         "tracing",

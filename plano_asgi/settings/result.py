@@ -9,6 +9,12 @@ from plano_asgi.prices import Price
 from plano_asgi.providers import ModelCatalog
 from plano_asgi.settings.catalog import catalog_from
 from plano_asgi.settings.forwarding_schema import FailoverSettings, ForwardSettings, TranslationSettings
+from plano_asgi.settings.governance_schema import (
+    AllowListSettings,
+    BudgetSettings,
+    GovernanceSettings,
+    RateLimitSettings,
+)
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
 from plano_asgi.settings.schema import (
@@ -41,6 +47,10 @@ class Settings:
         failover: What happens then when one fails.
         translation: What happens then where one speaks another API.
         prices: What models cost, as written, by qualified model.
+        ratelimits: How much may be used in so much time.
+        budgets: How much may be spent in a period.
+        allow_lists: What callers may use.
+        governance: How the former are counted.
         responses_state: What is then kept of Responses calls.
         redis: What worker processes share what they know by.
         postgres: Where what is kept outlives them.
@@ -68,6 +78,10 @@ class Settings:
     failover: FailoverSettings
     translation: TranslationSettings
     prices: Mapping[str, Price]
+    ratelimits: tuple[RateLimitSettings, ...]
+    budgets: tuple[BudgetSettings, ...]
+    allow_lists: tuple[AllowListSettings, ...]
+    governance: GovernanceSettings
     responses_state: ResponsesStateSettings
     redis: RedisSettings
     postgres: PostgresSettings
@@ -106,6 +120,10 @@ def settings_from(
         failover=written.failover,
         translation=written.translation,
         prices={model: Price(**price.model_dump()) for model, price in written.prices.items()},
+        ratelimits=written.ratelimits,
+        budgets=written.budgets,
+        allow_lists=written.allow_lists,
+        governance=written.governance,
         responses_state=written.responses_state,
         redis=written.redis,
         postgres=written.postgres,

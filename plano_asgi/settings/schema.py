@@ -29,6 +29,12 @@ from plano_asgi.settings.fields import (
     fault,
 )
 from plano_asgi.settings.forwarding_schema import FailoverSettings, ForwardSettings, TranslationSettings
+from plano_asgi.settings.governance_schema import (
+    AllowListSettings,
+    BudgetSettings,
+    GovernanceSettings,
+    RateLimitSettings,
+)
 from plano_asgi.settings.prices_schema import PriceSettings
 from plano_asgi.settings.providers_schema import AliasSettings, NestedPreference, Provider
 from plano_asgi.settings.redis_schema import RedisSettings
@@ -195,6 +201,10 @@ class PlanoSettings(Section, BaseSettings):
         failover: See there.
         translation: See there.
         prices: What models cost, by qualified model.
+        ratelimits: How much may be used in so much time.
+        budgets: How much may be spent in a period.
+        allow_lists: What callers may use.
+        governance: How the former are counted.
         responses_state: See there.
         redis: See there.
         postgres: See there.
@@ -225,6 +235,10 @@ class PlanoSettings(Section, BaseSettings):
     failover: FailoverSettings = FailoverSettings()
     translation: TranslationSettings = TranslationSettings()
     prices: Mapping[Model, PriceSettings] = {}
+    ratelimits: tuple[RateLimitSettings, ...] = ()
+    budgets: tuple[BudgetSettings, ...] = ()
+    allow_lists: tuple[AllowListSettings, ...] = ()
+    governance: GovernanceSettings = GovernanceSettings()
     responses_state: ResponsesStateSettings = ResponsesStateSettings()
     redis: RedisSettings = RedisSettings()
     postgres: PostgresSettings = PostgresSettings()

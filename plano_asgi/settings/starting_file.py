@@ -112,6 +112,19 @@ model_providers:
 #   total_bytes: 67108864    # of memory: all of them
 #   conversation_bytes: 4194304
 
+# ratelimits: []             # how much may be used: [{per: [api_key], limit: {tokens: 100000, unit: minute}}]
+
+# budgets: []                # how much may be spent: [{per: [api_key], amount: 50, period: month}]
+
+# allow_lists: []            # what callers may use: [{selector: {key: x-tenant, value: acme}, models: [openai/*]}]
+
+# governance:
+#   store: memory            # redis: counted over all worker processes
+#   on_store_failure: fail_open  # without Redis each process counts by itself; fail_closed: calls are refused
+#   output_tokens: 1024      # what an answer is thought to take whose call does not limit it
+#   counters: 100000         # in a process's memory
+#   hash_key:                # what keys and addresses of callers are hashed with; one made of redis.url
+
 # redis:                     # what worker processes share what they know by
 #   url:                     # e.g. $REDIS_URL
 #   prefix: "plano:"

@@ -5,15 +5,18 @@ from plano_asgi.upstream.answers import ForwardedAnswer, OnePiece, Pieces
 from plano_asgi.upstream.attempts import Deadlines, OutboundCall, UpstreamClient
 from plano_asgi.upstream.breaker import BreakerRules, Breakers
 from plano_asgi.upstream.course import Candidate, FailoverRules
-from plano_asgi.upstream.forwarder import Forwarder, server_of
+from plano_asgi.upstream.failures import FailureKind
+from plano_asgi.upstream.forwarder import Admit, Forwarder, server_of
 from plano_asgi.upstream.keys import Keys
 
 __all__ = [
+    "Admit",
     "BreakerRules",
     "Breakers",
     "Candidate",
     "Deadlines",
     "FailoverRules",
+    "FailureKind",
     "ForwardedAnswer",
     "Forwarder",
     "Keys",

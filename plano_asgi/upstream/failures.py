@@ -62,6 +62,7 @@ class FailureKind(StrEnum):
 
     RATE_LIMITED = "rate_limited"
     SERVER_ERROR = "server_error"
+    OVER_LIMIT = "over_limit"  # of this service's own: nobody was asked
     NO_CONNECTION = "no_connection"
     SATURATED = "saturated"  # it is we who have no connection left
     TIMEOUT = "timeout"

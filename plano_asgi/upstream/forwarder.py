@@ -1,6 +1,6 @@
 """`Forwarder`: a call goes to its candidates, one after the other, until one answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -22,6 +22,7 @@ from plano_asgi.upstream.failures import Failure, FailureKind
 from plano_asgi.upstream.keys import Keys
 from plano_asgi.upstream.unanswered import nobody_answered, said_by
 
+Admit = Callable[[str], Awaitable[CallError | None]]
 ANSWERED: Final = "answered"
 _REJECTIONS: Final = frozenset({FailureKind.KEY_REFUSED, FailureKind.RATE_LIMITED})  # another key may do better
 
@@ -64,7 +65,12 @@ class Forwarder:
         self._sign = sign
 
     async def forward(
-        self, call: OutboundCall, candidates: Sequence[Candidate], *, trail: list[Attempt]
+        self,
+        call: OutboundCall,
+        candidates: Sequence[Candidate],
+        *,
+        trail: list[Attempt],
+        admit: Admit | None = None,
     ) -> ForwardedAnswer:
         """Return the first good answer, begun; or that of a provider that finds the call itself at fault.
 
@@ -72,21 +78,21 @@ class Forwarder:
             call: The call.
             candidates: Who may serve it, in order.
             trail: Gets every attempt as it is over, also where nothing is returned.
+            admit: Says of a qualified model, each time before it is asked, why it may not be; None where it may.
 
         Raises:
             ForwardingError: Nobody has answered.
-            CallError: Nobody could be asked, since the call cannot be said in any of the providers' APIs.
+            CallError: Nobody could be asked, since the call cannot be said in any of the providers' APIs, or may not.
         """
-        until = monotonic() + self._deadlines.total_s
+        until, models_asked, said = monotonic() + self._deadlines.total_s, 0, ""
         course = Course(candidates, rules=self._rules, breakers=self._breakers)
         failures: list[Failure] = []
         unsaid: list[CallError] = []
-        models_asked = 0
-        said = ""
         while (step := course.next()) and monotonic() + step.wait_s < until:
             await anyio.sleep(step.wait_s)
             candidate = step.candidate
-            outcome = await self._attempt(call, candidate, until, trail)
+            refused = await _refused(candidate.model, admit, trail)
+            outcome = refused or await self._attempt(call, candidate, until, trail)
             if outcome.failure is None and outcome.answer:
                 return outcome.answer
             if outcome.error:
@@ -179,6 +185,15 @@ def _is_nobodys_fault(failure: Failure | None, provider: ModelProvider) -> bool:
         return False
     is_of_the_key = provider.is_auth_passed_through and failure.kind is FailureKind.RATE_LIMITED
     return is_of_the_key or failure.kind is FailureKind.SATURATED
+
+
+async def _refused(model: str, admit: Admit | None, trail: list[Attempt]) -> Outcome | None:
+    """Return what comes of an attempt that is not allowed; None where it is."""
+    refusal = await admit(model) if admit else None
+    if refusal is None:
+        return None
+    trail.append(Attempt(model=model, outcome=FailureKind.OVER_LIMIT.value))
+    return Outcome(failure=Failure(kind=FailureKind.OVER_LIMIT), error=refusal)
 
 
 def _is_final(failure: Failure, course: Course, *, is_first: bool) -> bool:

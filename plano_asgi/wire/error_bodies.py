@@ -10,7 +10,12 @@ from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError
 from plano_asgi.wire.sse import write_event
 
-_OPENAI_TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_OPENAI_TYPES: Final = {
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
 _ANTHROPIC_TYPES: Final = {
     401: "authentication_error",
     402: "billing_error",

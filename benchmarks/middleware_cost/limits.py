@@ -1,0 +1,131 @@
+"""What limits add to a call: holding its estimate before it is asked, and settling what it took after."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter, sleep
+from typing import Final
+
+import uvloop
+
+from benchmarks.middleware_cost.cases import Effort
+from benchmarks.middleware_cost.figures import Figures, interval
+from benchmarks.middleware_cost.hosts import body_of
+from plano_asgi.catalogues import WrittenPrices
+from plano_asgi.govern import (
+    Caller,
+    Counters,
+    Governor,
+    Measure,
+    MemoryCounters,
+    Part,
+    Pseudonyms,
+    Quota,
+    SlidingWindow,
+)
+from plano_asgi.govern.redis_counters import RedisCounters
+from plano_asgi.secret import Secret
+from plano_asgi.stores.redis_server import RedisScript, RedisServer
+from plano_asgi.wire import read_document
+from plano_asgi.wire.usage import Usage
+
+IN_MEMORY_US: Final = 30.0
+BEYOND_A_ROUND_TRIP_US: Final = 50.0
+CALLER: Final = Caller([(b"content-type", b"application/json"), (b"authorization", b"Bearer sk-benchmark")])
+NOTHING: Final = RedisScript("return 1")
+USED: Final = Usage(input_tokens=500, output_tokens=100)
+QUOTAS: Final = (
+    Quota(name="tokens", measure=Measure.TOKENS, limit=2**40, window=SlidingWindow(60), per=(Part.API_KEY,)),
+)
+
+
+def limits_cost(effort: Effort) -> Sequence[Figures]:
+    """Return the microseconds of a limit of tokens a minute for each API key; Redis only where it is installed."""
+    rows = [uvloop.run(_in_memory(effort))]
+    if shutil.which("redis-server"):
+        with _redis_server() as url:
+            rows.append(uvloop.run(_in_redis(effort, url)))
+    return rows
+
+
+async def _in_memory(effort: Effort) -> Figures:
+    step = _call(MemoryCounters())
+    took = await _timed(step, effort)
+    return {"counters": "memory", "added_us": interval(took), "limit_us": IN_MEMORY_US}
+
+
+async def _in_redis(effort: Effort, url: str) -> Figures:
+    """Return what reserving costs, the one step that a call waits for, beside a script that does nothing."""
+    server = RedisServer(Secret(url), timeout_s=5)
+    governor = _governor(RedisCounters(server, prefix="benchmark:"))
+    document = read_document(body_of(0))
+
+    async def reserve() -> None:
+        admission = await governor.admission(CALLER, document, route=None)
+        await admission.admit("openai/gpt-4o")
+
+    async def round_trip() -> None:
+        await server.arun(NOTHING, ["benchmark:a", "benchmark:b"], "0" * 100)
+
+    pairs = list(zip(await _timed(round_trip, effort), await _timed(reserve, effort), strict=True))
+    await server.aclose()
+    return {
+        "counters": "Redis",
+        "round_trip_us": round(median(bare for bare, _ in pairs), 1),
+        "added_us": interval([ours for _, ours in pairs]),
+        "limit_us": round(median(bare for bare, _ in pairs) + BEYOND_A_ROUND_TRIP_US, 1),
+    }
+
+
+def _governor(counters: Counters) -> Governor:
+    return Governor(
+        quotas=QUOTAS,
+        counters=counters,
+        allow_lists=(),
+        prices=WrittenPrices({}, otherwise=None),
+        pseudonyms=Pseudonyms(b"benchmark"),
+    )
+
+
+def _call(counters: Counters) -> Callable[[], Awaitable[None]]:
+    governor, document = _governor(counters), read_document(body_of(0))
+
+    async def call() -> None:
+        admission = await governor.admission(CALLER, document, route=None)
+        await admission.admit("openai/gpt-4o")
+        await admission.settle(USED)
+
+    return call
+
+
+async def _timed(step: Callable[[], Awaitable[None]], effort: Effort) -> Sequence[float]:
+    """Return the microseconds of each time; the first tenth, which warms up, is left out."""
+    took = []
+    for _ in range(effort.rounds * effort.pairs):
+        started = perf_counter()
+        await step()
+        took.append((perf_counter() - started) * 1e6)
+    return took[len(took) // 10 :]
+
+
+@contextmanager
+def _redis_server() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with TemporaryDirectory() as folder:
+        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", folder]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own command
+        try:
+            for _ in range(100):
+                with socket.socket() as asked:
+                    if asked.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                sleep(0.05)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            process.kill()
+            process.wait()

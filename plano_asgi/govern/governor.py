@@ -1,0 +1,209 @@
+"""`Governor`: what callers may use, and how much of it. `Admission`: one call against all that."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import ceil, inf
+from typing import Final
+
+import anyio.to_thread
+
+from plano_asgi.errors import CallError, QuotaError
+from plano_asgi.events import BUDGET_LOW, get_logger
+from plano_asgi.govern.allow_lists import AllowList, allow_list_of
+from plano_asgi.govern.callers import Caller, Pseudonyms
+from plano_asgi.govern.counting import Charge, Counters, Hold, Ruling, Settlement
+from plano_asgi.govern.estimates import estimate_of
+from plano_asgi.govern.quotas import Measure, Quota, Use, WhenSoft, use_of
+from plano_asgi.govern.told import Counted
+from plano_asgi.prices import PriceList
+from plano_asgi.providers import ModelProvider
+from plano_asgi.stores import MemoryStore
+from plano_asgi.wire import JsonDocument
+from plano_asgi.wire.usage import Usage
+
+LARGE_BODY_BYTES: Final = 65_536  # below, weighing takes less time than handing over to a thread
+NEWS_S: Final = 3_600.0  # a budget that runs low is news to the log once in so long
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Governor:
+    """What callers may use, and how much of it.
+
+    Attributes:
+        quotas: How much.
+        counters: What is counted against them.
+        allow_lists: What callers may use; everything where there are none.
+        prices: What models cost.
+        pseudonyms: What callers are called where they are counted.
+        output_tokens: What an answer is thought to take whose call does not limit it; None where answers are not seen,
+            and only what is read is counted.
+        lease_s: Seconds after which what a call holds is given back, where nobody has settled it.
+        news: Which budgets the log has lately been told of.
+    """
+
+    quotas: tuple[Quota, ...]
+    counters: Counters
+    allow_lists: tuple[AllowList, ...]
+    prices: PriceList
+    pseudonyms: Pseudonyms = field(repr=False)
+    output_tokens: int | None = 1024
+    lease_s: float = 630.0
+    news: MemoryStore[str, bool] = field(default_factory=lambda: MemoryStore(size=10_000, ttl_s=NEWS_S))
+
+    def allowed(self, caller: Caller) -> AllowList:
+        """Return what a caller may use.
+
+        Raises:
+            NotAllowedError: There are allow-lists, and none is for it.
+        """
+        return allow_list_of(caller, self.allow_lists)
+
+    async def admission(self, caller: Caller, document: JsonDocument, *, route: str | None) -> "Admission":
+        """Return what counts a call on a route; nothing is held yet."""
+        weigh = partial(estimate_of, document.value, output_tokens=self.output_tokens)
+        is_small = len(document.data) < LARGE_BODY_BYTES
+        estimate = weigh() if is_small else await anyio.to_thread.run_sync(weigh)
+        quotas = tuple(quota for quota in self.quotas if quota.reach.has_call(caller, route))
+        return Admission(self, caller, estimate, quotas, route=route)
+
+
+class Admission:
+    """One call against the quotas that it falls under; belongs to that call alone."""
+
+    def __init__(
+        self, governor: Governor, caller: Caller, estimate: Usage, quotas: tuple[Quota, ...], *, route: str | None
+    ) -> None:
+        """Start before the first model is asked; holds nothing yet."""
+        self._governor = governor
+        self._caller = caller
+        self._estimate = estimate
+        self._quotas = quotas
+        self._route = route
+        self._held: tuple[tuple[Hold, Measure], ...] = ()
+        self._model = ""
+        self._refusal: CallError | None = None
+        self.counted: tuple[Counted, ...] = ()
+
+    async def preferred(self, pool: tuple[ModelProvider, ...]) -> tuple[ModelProvider, ...]:
+        """Return those who may serve the call in the order in which to ask: the cheapest first, where a budget asks so.
+
+        One more question to the counters, where such a budget covers the call.
+        """
+        thrifty = [quota for quota in self._quotas if quota.when_soft is WhenSoft.CHEAPEST and quota.soft is not None]
+        if not thrifty or len(pool) < 2:  # noqa: PLR2004 - one alone is the cheapest
+            return pool
+        quotas = [quota for quota in thrifty if quota.reach.has_model(pool[0].model)]
+        charges = [self._charge(quota, pool[0].model, 0) for quota in quotas]
+        try:
+            ruling = await self._governor.counters.reserve(charges, lease_ms=0)
+        except QuotaError:  # is told where it matters, as the first model is asked
+            return pool
+        pairs = zip(quotas, ruling.standings, strict=True)
+        if not any(standing.used >= quota.soft for quota, standing in pairs if quota.soft is not None):
+            return pool
+        return tuple(sorted(pool, key=lambda provider: self._cost(provider.model)))
+
+    async def admit(self, model: str, *, is_final: bool = False) -> CallError | None:
+        """Return why a qualified model may not be asked now; else hold what asking it is thought to take.
+
+        What was held for another model before is given back in the same step.
+
+        Args:
+            model: Who is to be asked.
+            is_final: Whether what is held is charged for good, since nobody will tell what was really used.
+        """
+        if self._refusal:
+            return self._refusal
+        use = use_of(self._estimate, self._governor.prices.price_of(model))
+        quotas = [quota for quota in self._quotas if quota.reach.has_model(model)]
+        charges = [self._charge(quota, model, use.of(quota.measure)) for quota in quotas]
+        before, self._held = self._held, ()
+        if not charges and not before:
+            return None
+        try:
+            ruling = await self._governor.counters.reserve(
+                charges,
+                lease_ms=0 if is_final else round(self._governor.lease_s * 1000),
+                settling=[Settlement(hold, 0) for hold, _ in before],
+            )
+        except QuotaError as error:
+            self._refusal = error
+            return error
+        return self._ruled(quotas, charges, ruling, model)
+
+    async def settle(self, usage: Usage | None, *, written: int | None = None) -> None:
+        """Count what was really used; also when the call is cancelled, and only the first time.
+
+        Args:
+            usage: What the provider has counted, the estimate standing for what it has not; None for a call that was
+                not served, which has used nothing.
+            written: What the answer is thought to have taken where the provider does not say.
+        """
+        held, self._held = self._held, ()
+        if not held:
+            return
+        use = Use(requests=0)
+        if usage is not None:
+            most = self._estimate.output_tokens or 0
+            likely = most if written is None else min(written, most)
+            whole = Usage(
+                input_tokens=self._estimate.input_tokens if usage.input_tokens is None else usage.input_tokens,
+                output_tokens=likely if usage.output_tokens is None else usage.output_tokens,
+                cached_tokens=usage.cached_tokens,
+                cache_write_tokens=usage.cache_write_tokens,
+            )
+            use = use_of(whole, self._governor.prices.price_of(self._model))
+        await self._governor.counters.settle([Settlement(hold, use.of(measure)) for hold, measure in held])
+
+    def _charge(self, quota: Quota, model: str, amount: int) -> Charge:
+        subject = quota.subject(self._caller, model=model, route=self._route)
+        key = f"{quota.ident}:{self._governor.pseudonyms.of(*subject)}"
+        return Charge(key=key, window=quota.window, limit=quota.limit, amount=amount)
+
+    def _ruled(
+        self, quotas: Sequence[Quota], charges: Sequence[Charge], ruling: Ruling, model: str
+    ) -> CallError | None:
+        self.counted = tuple(
+            Counted(quota, standing, charge.amount)
+            for quota, standing, charge in zip(quotas, ruling.standings, charges, strict=True)
+        )
+        if ruling.holds is not None:
+            self._model = model
+            self._held = tuple((hold, quota.measure) for hold, quota in zip(ruling.holds, quotas, strict=True))
+            self._tell_of_low_budgets(charges)
+            return None
+        refused = [counted for counted in self.counted if counted.standing.wait_ms != 0]
+        hardest = max(refused, key=lambda one: inf if one.standing.wait_ms is None else one.standing.wait_ms)
+        error = _refusal_by(hardest)
+        if any(not counted.quota.is_of_models for counted in refused):
+            self._refusal = error
+        return error
+
+    def _tell_of_low_budgets(self, charges: Sequence[Charge]) -> None:
+        news = self._governor.news
+        low = [pair for pair in zip(self.counted, charges, strict=True) if pair[0].is_soft_reached]
+        for counted, charge in low:
+            if not news.get(charge.key):
+                news.put(charge.key, True)  # noqa: FBT003 - that it was told
+                used = round((counted.standing.used + counted.amount) / counted.quota.limit, 3)
+                get_logger().warning(BUDGET_LOW, budget=counted.quota.name, used=used)
+
+    def _cost(self, model: str) -> float:
+        price = self._governor.prices.price_of(model)
+        return use_of(self._estimate, price).cost if price else inf
+
+
+def _refusal_by(counted: Counted) -> QuotaError:
+    quota, wait_ms = counted.quota, counted.standing.wait_ms
+    is_budget = quota.measure is Measure.COST
+    if wait_ms is None:
+        message = (
+            f'this call alone asks for more than "{quota.name}" allows ({quota.measure.value} in {quota.window.seconds}'
+            " s); shorten it, or lower the most that it lets the model write"
+        )
+        return QuotaError(message, status=quota.status, code="call_over_limit")
+    wait_s = max(1, ceil(wait_ms / 1000))
+    kind, code = ("budget", "budget_exceeded") if is_budget else ("limit", "rate_limit_exceeded")
+    message = f'the {kind} "{quota.name}" is used up ({quota.measure.value}); there is room in {wait_s} s at the latest'
+    return QuotaError(message, status=quota.status, code=code, retry_after_s=wait_s)

@@ -1,0 +1,171 @@
+"""Who calls, and how much a call is thought to take: what a hostile caller can do about either."""
+
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plano_asgi.catalogues import WrittenPrices
+from plano_asgi.govern import (
+    Caller,
+    Governor,
+    Measure,
+    MemoryCounters,
+    Part,
+    Pseudonyms,
+    Quota,
+    SlidingWindow,
+    estimate_of,
+)
+from plano_asgi.wire import read_document
+from plano_asgi.wire.usage import Usage
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+NAMES = ("messages", "input", "system", "tools", "max_tokens", "max_completion_tokens", "max_output_tokens", "n")
+CALL = {"messages": [{"role": "user", "content": "x" * 400}]}
+
+
+@given(body=st.dictionaries(st.sampled_from(NAMES), JSON, max_size=5), default=st.integers(0, 10_000))
+def test_every_call_has_an_estimate_within_bounds(body: dict[str, Any], default: int) -> None:
+    """Whatever is in a body, there is an estimate, neither negative nor beyond what can be counted."""
+    estimate = estimate_of(body, output_tokens=default)
+
+    assert 0 < (estimate.input_tokens or 0) <= 2**50
+    assert 0 <= (estimate.output_tokens or 0) <= 2**50
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        ({"messages": [{"role": "user", "content": "abcd" * 10}]}, 10 + 1 + 3),
+        ({"messages": [{"role": "user", "content": "日本語"}]}, 4 + 3),
+        ({"input": "abcd" * 10}, 10 + 3),
+        ({"system": "abcd", "messages": []}, 1 + 3),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "A" * 9_999}]}]}, 1_000 + 1 + 3),
+        ({"messages": [], "tools": [{"name": "look", "description": "abcdefgh"}]}, (4 + 4 + 11 + 8 + 3) // 4 + 3),
+    ],
+    ids=["ascii", "wide", "responses", "system", "image", "tools"],
+)
+def test_input_is_estimated_by_the_rule_that_the_page_states(body: dict[str, Any], tokens: int) -> None:
+    """Four bytes a token, three for a message, a thousand for an image whatever its bytes."""
+    assert estimate_of(body, output_tokens=0).input_tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        ({}, 77),
+        ({"max_tokens": 10}, 10),
+        ({"max_completion_tokens": 10, "max_tokens": 5}, 10),
+        ({"max_output_tokens": 10, "n": 3}, 30),
+        ({"max_tokens": -1}, 77),
+        ({"max_tokens": "10"}, 77),
+        ({"max_tokens": True}, 77),
+        ({"max_tokens": 10**30, "n": 10**30}, 2**50),
+    ],
+    ids=str,
+)
+def test_output_is_what_the_call_allows_or_the_setting(body: dict[str, Any], tokens: int) -> None:
+    """A limit that is none counts as not given; one beyond all bounds counts as the most there is."""
+    assert estimate_of(body, output_tokens=77).output_tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_one"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("testclient", "testclient", True),
+    ],
+)
+def test_an_ipv6_network_counts_as_one_client(one: str, other: str, are_one: bool) -> None:  # noqa: FBT001 - a table
+    """Whoever may choose among 2**64 addresses has one limit all the same."""
+    assert (Caller([], one).network == Caller([], other).network) is are_one
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"Authorization", b"Bearer sk-1")],
+        [(b"x-api-key", b"sk-1")],
+        [(b"api-key", b" sk-1 ")],
+        [(b"authorization", b"bearer  sk-1")],
+    ],
+    ids=["bearer", "anthropic", "azure", "odd bearer"],
+)
+def test_one_key_is_one_caller_however_it_is_shown(headers: list[tuple[bytes, bytes]]) -> None:
+    """The header that an SDK puts its key in makes no second limit."""
+    assert Caller(headers).api_key == "sk-1"
+
+
+def test_pseudonyms_tell_parts_apart_and_give_nothing_away() -> None:
+    """The same parts have the same name, others another, with another secret all are others; none shows its parts."""
+    names = Pseudonyms(b"secret")
+
+    assert names.of("a", "b") == names.of("a", "b") != names.of("ab") != names.of("a b")
+    assert names.of("sk-canary") != Pseudonyms(b"other").of("sk-canary")
+    assert "canary" not in names.of("sk-canary") + repr(Caller([(b"x-api-key", b"sk-canary")], "canary"))
+
+
+def admitted(per: tuple[Part, ...], *callers: Caller) -> list[bool]:
+    """Return who of some callers is admitted by a limit of one call."""
+    window = SlidingWindow(60)
+    governor = Governor(
+        quotas=(Quota(name="one", measure=Measure.REQUESTS, limit=1, window=window, per=per),),
+        counters=MemoryCounters(),
+        allow_lists=(),
+        prices=WrittenPrices({}, otherwise=None),
+        pseudonyms=Pseudonyms(b"secret"),
+    )
+
+    async def run() -> list[bool]:
+        """Make a call for each."""
+        document = read_document(orjson.dumps(CALL))
+        admissions = [await governor.admission(caller, document, route=None) for caller in callers]
+        return [await admission.admit("openai/gpt-4o") is None for admission in admissions]
+
+    return anyio.run(run)
+
+
+def test_callers_without_a_key_share_a_limit() -> None:
+    """Leaving the key out is no way around a limit for each key."""
+    assert admitted((Part.API_KEY,), Caller([]), Caller([(b"x-api-key", b"k")]), Caller([])) == [True, True, False]
+
+
+def test_settling_by_the_estimate_where_the_provider_says_nothing() -> None:
+    """Without usage the estimate stands, an answer's own events in place of the output's."""
+    window = SlidingWindow(60)
+    quotas = tuple(
+        Quota(name=measure.value, measure=measure, limit=10_000, window=window)
+        for measure in (Measure.INPUT_TOKENS, Measure.OUTPUT_TOKENS)
+    )
+    governor = Governor(
+        quotas=quotas,
+        counters=MemoryCounters(),
+        allow_lists=(),
+        prices=WrittenPrices({}, otherwise=None),
+        pseudonyms=Pseudonyms(b""),
+        output_tokens=500,
+    )
+
+    async def run() -> list[list[int]]:
+        """Make three calls, and see what the next one finds."""
+        document, seen = read_document(orjson.dumps(CALL)), []
+        for usage, written in ((Usage(), None), (Usage(), 40), (Usage(output_tokens=600), 40), (None, None)):
+            admission = await governor.admission(Caller([]), document, route=None)
+            await admission.admit("openai/gpt-4o")
+            await admission.settle(usage, written=written)
+            await admission.settle(usage, written=written)
+            seen.append([counted.standing.used for counted in admission.counted])
+        return seen
+
+    assert anyio.run(run) == [[0, 0], [104, 500], [208, 540], [312, 1140]]
