@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from plano_asgi.assembly.building import build_router
 from plano_asgi.assembly.prices import build_prices
-from plano_asgi.errors import ConfigurationError, Fault
+from plano_asgi.assembly.shared_store import build_redis
 from plano_asgi.prices import PriceList
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
@@ -54,26 +54,15 @@ def build_service(settings: Settings, *, router: Router | None = None) -> Servic
         ArtifactError: A model file is missing.
         MissingExtraError: They ask for an extra that is not installed.
     """
-    router = router or build_router(settings)
+    redis = build_redis(settings)
+    router = router or build_router(settings, redis=redis)
     return Service(
         settings=settings,
         router=router,
         gateway=_gateway(settings, router),
-        redis=_redis(settings),
+        redis=redis,
         prices=build_prices(settings),
     )
-
-
-def _redis(settings: Settings) -> "RedisServer | None":
-    if settings.redis.url is None:
-        return None
-    from plano_asgi.stores.redis_server import RedisServer  # noqa: PLC0415 - only where the settings ask for it
-
-    try:
-        return RedisServer(settings.redis.url, timeout_s=settings.redis.timeout_ms / 1000)
-    except ValueError:
-        what = "is no URL of a Redis server; write redis://host:6379/0, rediss:// or unix://"
-        raise ConfigurationError([Fault(where="redis.url", what=what)]) from None
 
 
 def _gateway(settings: Settings, router: Router) -> "Gateway | None":

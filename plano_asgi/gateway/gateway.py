@@ -1,6 +1,7 @@
 """`Gateway`: a call is decided, given to those who can serve it, and accounted for."""
 
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from time import perf_counter
 
 from plano_asgi.conversation import ApiFormat, LLMCall
@@ -10,6 +11,7 @@ from plano_asgi.events import CALL_FORWARDED, get_logger
 from plano_asgi.gateway.account import Account
 from plano_asgi.policy import Needs, capabilities_of, fit_capabilities, needs_of, pool_of
 from plano_asgi.router import Router
+from plano_asgi.translate import Signers
 from plano_asgi.upstream import Candidate, ForwardedAnswer, Forwarder, OutboundCall
 from plano_asgi.wire import JsonDocument
 
@@ -63,8 +65,8 @@ class Gateway:
         """
         call, document = served.call, served.document
         needs = needs_of(call, document.value)
-        decision = await self.router.aroute(call, bypass=served.bypass)
-        account.decision = decision = fit_capabilities(decision, needs, catalog=self.router.catalog)
+        decided = await self.router.aroute(call, bypass=served.bypass)
+        account.decision = decision = fit_capabilities(decided, needs, catalog=self.router.catalog)
         pool = pool_of(decision, needs, catalog=self.router.catalog, to_default=self.to_default)
         if not pool:
             raise _nobody_for(decision, needs)
@@ -75,11 +77,23 @@ class Gateway:
             client_headers=served.client_headers,
             request_id=served.request_id,
             is_strict=self.is_strict,
+            signers=_signers(decided),
         )
         candidates = [Candidate(provider=provider, window=capabilities_of(provider).window) for provider in pool]
         del served, document, needs  # nobody holds the body of a call while its answer is waited for
         account.answer = await self.forwarder.forward(outbound, candidates, trail=account.trail)
+        await self._keep(decided, account.answer)
         return account.answer
+
+    async def _keep(self, decided: RoutingDecision, answer: ForwardedAnswer) -> None:
+        """Let a session go on with who has answered; where that is given up, so is the answer."""
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            return
+        try:
+            await self.router.aserved(decided, by=answer.model)
+        except BaseException:
+            await answer.pieces.aclose()
+            raise
 
     def conclude(self, api_format: ApiFormat, account: Account) -> None:
         """Account for a call that is over, however it has ended; one that was not decided leaves no trace."""
@@ -103,6 +117,14 @@ class Gateway:
     async def aclose(self) -> None:
         """Close this event loop's connections; the next call opens new ones."""
         await self.forwarder.aclose()
+
+
+def _signers(decided: RoutingDecision) -> Signers | None:
+    """Return who has signed the thoughts of a call, as far as its session tells."""
+    session = decided.session
+    if session is None or session.held_by is None or session.place.signature is None:
+        return None
+    return Signers(latest=session.held_by.partition("/")[0], others=session.foreign)
 
 
 def _nobody_for(decision: RoutingDecision, needs: Needs) -> CallError:

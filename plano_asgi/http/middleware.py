@@ -145,6 +145,7 @@ class PlanoMiddleware:
             body,
             body_bytes=self._settings.limits.body_bytes,
             bypass_allowed=self._settings.routing.bypass_header,
+            tenant_header=self._settings.sessions.tenant_header,
         )
         is_small = len(body) < LARGE_BODY_BYTES and not headers.get("content-encoding")
         return read() if is_small else await anyio.to_thread.run_sync(read)

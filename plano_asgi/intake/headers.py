@@ -9,7 +9,10 @@ from typing import Final, Self
 
 BYPASS_HEADER: Final = "x-plano-routing"
 
+AFFINITY_HEADER: Final = "x-model-affinity"
+
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_MOST_TOLD_CHARS: Final = 256
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _JSON_TYPE: Final = re.compile(r"application/(?:[\w.+-]+\+)?json", re.IGNORECASE)
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([\w-]+)", re.IGNORECASE)
@@ -51,6 +54,11 @@ class Headers:
     def asks_for_bypass(self) -> bool:
         """Whether the client asks that this one call is not routed."""
         return self.get(BYPASS_HEADER).lower() == "off"
+
+    def told(self, name: str) -> str | None:
+        """Return what a header says where that is 1 to 256 printable characters of ASCII, else None."""
+        value = self.get(name)
+        return value if 0 < len(value) <= _MOST_TOLD_CHARS and value.isascii() and value.isprintable() else None
 
     def request_id(self) -> str:
         """Return the client's request id where it is harmless, else a new one."""

@@ -18,6 +18,7 @@ from plano_asgi.settings.forwarding import check_forwarding
 from plano_asgi.settings.plano_keys import adopt_plano_keys
 from plano_asgi.settings.result import Settings, settings_from
 from plano_asgi.settings.schema import PlanoSettings
+from plano_asgi.settings.sessions import check_sessions
 from plano_asgi.settings.validation import check_coherence
 from plano_asgi.settings.yaml_source import read_yaml
 
@@ -97,6 +98,7 @@ def _validated(draft: Draft, environ: Mapping[str, str]) -> PlanoSettings | None
         explain(error, draft)
     check_coherence(draft)
     check_forwarding(draft, environ)
+    check_sessions(draft)
     return settings
 
 

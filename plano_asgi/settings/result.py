@@ -21,6 +21,7 @@ from plano_asgi.settings.schema import (
     RoutingSettings,
     Startup,
 )
+from plano_asgi.settings.sessions_schema import SessionSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Settings:
         failover: What happens then when one fails.
         translation: What happens then where one speaks another API.
         prices: What models cost, as written, by qualified model.
+        sessions: What is remembered of calls that belong together.
         redis: What worker processes share what they know by.
         admin: Who may see the decision log, reload, playground and metrics.
         paths: Ends of the URL paths that are calls.
@@ -63,6 +65,7 @@ class Settings:
     failover: FailoverSettings
     translation: TranslationSettings
     prices: Mapping[str, Price]
+    sessions: SessionSettings
     redis: RedisSettings
     admin: AdminSettings
     paths: tuple[str, ...]
@@ -91,6 +94,7 @@ def settings_from(
         failover=written.failover,
         translation=written.translation,
         prices={model: Price(**price.model_dump()) for model, price in written.prices.items()},
+        sessions=written.sessions,
         redis=written.redis,
         admin=written.admin,
         paths=written.paths,

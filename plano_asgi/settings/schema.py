@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from plano_asgi.policy import Unmatched
 from plano_asgi.preferences import SelectionPolicy
+from plano_asgi.sessions import DecideOn
 from plano_asgi.settings.fields import (
     BaseUrl,
     Description,
@@ -38,6 +39,7 @@ from plano_asgi.settings.forwarding_schema import (
 from plano_asgi.settings.prices_schema import PriceSettings
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.section import Section
+from plano_asgi.settings.sessions_schema import SessionSettings
 
 ENV_PREFIX: Final = "PLANO_"
 DEFAULT_PATHS: Final = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
@@ -123,6 +125,7 @@ class RoutingSettings(Section):
         sample: Share in [0, 1] of the calls that are rewritten; the rest are observed.
         model_form: How a model is written into a call in rewrite mode.
         cross_format: Whether rewrite mode may choose a model whose native API is not the call's.
+        decide_on: Which calls of a conversation are decided; the others stay with the model they have.
     """
 
     threshold: Share | None = None
@@ -134,6 +137,7 @@ class RoutingSettings(Section):
     sample: Share = 1.0
     model_form: Literal["bare", "qualified"] = "bare"
     cross_format: Flag = False
+    decide_on: DecideOn = DecideOn.USER_TURN
 
 
 class CacheSettings(Section):
@@ -221,6 +225,7 @@ class PlanoSettings(Section, BaseSettings):
         failover: See there.
         translation: See there.
         prices: What models cost, by qualified model.
+        sessions: See there.
         redis: See there.
         admin: See there.
         paths: Ends of the URL paths that are calls.
@@ -246,6 +251,7 @@ class PlanoSettings(Section, BaseSettings):
     failover: FailoverSettings = FailoverSettings()
     translation: TranslationSettings = TranslationSettings()
     prices: Mapping[Model, PriceSettings] = {}
+    sessions: SessionSettings = SessionSettings()
     redis: RedisSettings = RedisSettings()
     admin: AdminSettings = AdminSettings()
     paths: Annotated[tuple[PathEnd, ...], Field(min_length=1)] = DEFAULT_PATHS

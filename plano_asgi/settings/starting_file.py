@@ -68,6 +68,7 @@ model_providers:
 #   bypass_header: true      # false: `x-plano-routing: off` is not honoured
 #   sample: 1.0              # share of calls that are rewritten; the rest are observed
 #   model_form: bare         # qualified: anthropic/claude-... instead of claude-...
+#   decide_on: user_turn     # every_call; session: the first decision holds
 #   cross_format: false      # true: choose models of another API too; the app translates
 
 # cache:
@@ -99,6 +100,12 @@ model_providers:
 #   strict: false            # true: pass over models that cannot be told all of a call
 
 # prices: {}                 # what models cost, USD for a million tokens: {openai/gpt-4o: {input: 2.5, output: 10}}
+
+# sessions:                  # which model has which conversation
+#   store: memory            # redis: workers share them
+#   size: 10000              # in memory
+#   ttl_s: 3600              # after the latest call
+#   tenant_header:           # says whose call it is, e.g. x-team
 
 # redis:                     # what worker processes share what they know by
 #   url:                     # e.g. $REDIS_URL

@@ -7,6 +7,7 @@ from plano_asgi.translate.answer import Usage
 from plano_asgi.translate.context import TranslationContext
 from plano_asgi.translate.failures import translate_error
 from plano_asgi.translate.losses import Loss
+from plano_asgi.translate.signers import Signers, own_thoughts
 from plano_asgi.translate.streaming import StreamTranslation
 from plano_asgi.translate.translation import (
     TranslatedAnswer,
@@ -17,11 +18,13 @@ from plano_asgi.translate.translation import (
 
 __all__ = [
     "Loss",
+    "Signers",
     "StreamTranslation",
     "TranslatedAnswer",
     "TranslatedRequest",
     "TranslationContext",
     "Usage",
+    "own_thoughts",
     "translate_answer",
     "translate_error",
     "translate_request",

@@ -22,6 +22,7 @@ from plano_asgi.errors import (
 )
 from plano_asgi.net import HttpRequest, StreamedAnswer, StreamingClient
 from plano_asgi.providers import ModelProvider
+from plano_asgi.translate import Signers
 from plano_asgi.upstream.answers import ForwardedAnswer, OnePiece, StreamPieces, told_headers
 from plano_asgi.upstream.exchanges import Exchange, exchange_with
 from plano_asgi.upstream.failures import Failure, FailureKind, failure_in_stream, failure_of
@@ -68,6 +69,7 @@ class OutboundCall:
         client_headers: What the caller sent.
         request_id: What the call is known by.
         is_strict: Whether a model is passed over that cannot be told all of the call.
+        signers: Who has signed the thoughts in it; None where there are none, or nobody knows.
     """
 
     api_format: ApiFormat
@@ -76,6 +78,7 @@ class OutboundCall:
     client_headers: RawHeaders = field(repr=False)
     request_id: str
     is_strict: bool = False
+    signers: Signers | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +144,13 @@ async def ask(  # noqa: PLR0913 - whom, what, and how long
 
 async def _exchange_with(provider: ModelProvider, call: OutboundCall) -> Exchange:
     begin = partial(
-        exchange_with, provider, call.api_format, call.body, request_id=call.request_id, is_strict=call.is_strict
+        exchange_with,
+        provider,
+        call.api_format,
+        call.body,
+        request_id=call.request_id,
+        is_strict=call.is_strict,
+        signers=call.signers,
     )
     return begin() if len(call.body) < LARGE_CALL_BYTES else await anyio.to_thread.run_sync(begin)
 

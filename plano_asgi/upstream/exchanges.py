@@ -8,8 +8,11 @@ from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError, NotTranslatableError
 from plano_asgi.providers import ModelProvider, ProviderFormat
 from plano_asgi.translate import (
+    Loss,
+    Signers,
     StreamTranslation,
     TranslationContext,
+    own_thoughts,
     translate_answer,
     translate_error,
     translate_request,
@@ -72,20 +75,31 @@ class Exchange:
         return _Translated(StreamTranslation(self.context))
 
 
-def exchange_with(
-    provider: ModelProvider, api_format: ApiFormat, body: bytes, *, request_id: str, is_strict: bool
+def exchange_with(  # noqa: PLR0913 - a call, and all that is known of it
+    provider: ModelProvider,
+    api_format: ApiFormat,
+    body: bytes,
+    *,
+    request_id: str,
+    is_strict: bool,
+    signers: Signers | None = None,
 ) -> Exchange:
     """Return a call's exchange with a provider: in the caller's own API where the provider speaks it, else in its own.
+
+    Where it is known who has signed the call's thoughts, the provider gets none but its own.
 
     Raises:
         CallError: The call cannot be said in the provider's API, or not without loss where `is_strict`.
     """
     spoken = api_format if api_format in provider.api_formats else provider.api_format
+    foreign: tuple[Loss, ...] = ()
+    if signers:
+        body, foreign = own_thoughts(body, api_format, signers, provider=provider.model.partition("/")[0])
     now = int(datetime.now(UTC).timestamp())
     translated = translate_request(
         body, api_format, ProviderFormat(spoken.value), model=provider.model_name, now=now, call_id=request_id
     )
-    losses = tuple(map(str, translated.losses))
+    losses = tuple(map(str, (*foreign, *translated.losses)))
     if losses and is_strict:
         raise NotTranslatableError(f"the model's API has no place for all of this call ({losses[0]}); leave that out")
     return Exchange(translated.body, losses, translated.context)

@@ -1,0 +1,158 @@
+"""What a session has to say to a decision: who keeps the conversation, and when somebody else may have it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Source
+from plano_asgi.policy.turns import Turn
+from plano_asgi.preferences import RoutingPolicy
+from plano_asgi.providers import ModelCatalog
+from plano_asgi.sessions import DecideOn, Lock, Pin, Place, SessionStanding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A call and its session.
+
+    Attributes:
+        place: Where the call stands.
+        holder: The pin of who goes on with the call, whatever a classifier would say; None where it is to be decided.
+        anchor: The pin of who has had the conversation so far; None where that is not known.
+        lock: Why nobody else may have it, as far as that is known before the decision.
+    """
+
+    place: Place
+    holder: Pin | None = None
+    anchor: Pin | None = None
+    lock: Lock | None = None
+
+
+def standing_of(
+    place: Place, pins: Iterable[Pin], turn: Turn, *, decide_on: DecideOn, catalog: ModelCatalog
+) -> Standing:
+    """Return what a session means for a call.
+
+    Args:
+        place: Where the call stands.
+        pins: What is known of its session, the latest first.
+        turn: Whose turn it is.
+        decide_on: Which calls are decided.
+        catalog: The declared models; what no longer is one holds nothing.
+    """
+    known = [pin for pin in pins if catalog.provider_of(pin.model)]
+    kin = [pin for pin in known if _is_kin(pin, place)]
+    if turn.is_new:
+        anchor = min(kin, key=lambda pin: _distance_to_turn(pin, place), default=None)
+        lock = Lock.PREVIOUS_RESPONSE if place.is_continued and anchor else None
+        is_held = lock is not None or decide_on is DecideOn.SESSION
+        return Standing(place=place, holder=anchor if is_held else None, anchor=anchor, lock=lock)
+    anchor = min(kin or (known if place.is_explicit else []), key=lambda pin: _distance(pin, place), default=None)
+    lock = Lock.TOOL_LOOP if turn.is_loop_open else Lock.PREVIOUS_RESPONSE if place.is_continued else None
+    is_held = lock is not None or decide_on is not DecideOn.EVERY_CALL
+    return Standing(place=place, holder=anchor if is_held else None, anchor=anchor, lock=lock if anchor else None)
+
+
+def kept(standing: Standing, pin: Pin, policy: RoutingPolicy, policy_source: PolicySource) -> RoutingDecision:
+    """Return the decision that a call stays with who has its session; the route's other models stand by."""
+    has_route = pin.route is not None and any(preference.name == pin.route for preference in policy.preferences)
+    others = policy.named(pin.route).models if has_route and pin.route else ()
+    return RoutingDecision(
+        route=pin.route if has_route else None,
+        models=(pin.model, *(model for model in others if model != pin.model)) if has_route else (),
+        would_use=pin.model,
+        reason=Reason(pin.reason),
+        source=Source.SESSION,
+        policy=policy_source,
+        confidence=pin.confidence,
+        session=SessionStanding(
+            place=standing.place, held_by=pin.model, foreign=_foreign(standing, pin.model), lock=standing.lock
+        ),
+    )
+
+
+def settled(decision: RoutingDecision, standing: Standing, policy: RoutingPolicy) -> RoutingDecision:
+    """Return a fresh decision as the session lets it stand: thoughts that one provider signed hold their conversation.
+
+    Another model of the same provider may have it, since that can read them.
+    """
+    anchor = standing.anchor
+    if (
+        anchor
+        and decision.would_use
+        and standing.place.signature
+        and maker_of(decision.would_use) != maker_of(anchor.model)
+    ):
+        locked = replace(standing, lock=Lock.THINKING)
+        return replace(kept(locked, anchor, policy, decision.policy), scores=decision.scores)
+    return replace(
+        decision,
+        session=SessionStanding(
+            place=standing.place,
+            held_by=anchor.model if anchor else None,
+            foreign=anchor.foreign if anchor else None,
+            is_switched=anchor is not None and decision.would_use != anchor.model,
+            lock=standing.lock,
+        ),
+    )
+
+
+def pin_of(decision: RoutingDecision, standing: Standing) -> Pin | None:
+    """Return what to remember of a decision; None where it uses no model, or all of it is known already."""
+    place, model, anchor = standing.place, decision.would_use, standing.anchor
+    if model is None:
+        return None
+    pin = Pin(
+        system=place.system,
+        tools=place.tools,
+        turn=place.turn,
+        model=model,
+        route=decision.route,
+        reason=decision.reason.value,
+        confidence=None if decision.confidence is None else round(decision.confidence, 4),
+        foreign=_foreign(standing, model),
+        spent_usd=anchor.spent_usd if anchor else 0.0,
+        baseline_usd=anchor.baseline_usd if anchor else 0.0,
+    )
+    return None if pin == anchor else pin
+
+
+def moved(decision: RoutingDecision, session: SessionStanding, *, to: str) -> Pin:
+    """Return the pin of a turn that another model has served than was decided."""
+    place = session.place
+    is_foreign = place.signature is not None and maker_of(to) != maker_of(session.held_by or to)
+    return Pin(
+        system=place.system,
+        tools=place.tools,
+        turn=place.turn,
+        model=to,
+        route=decision.route,
+        reason=decision.reason.value,
+        confidence=None if decision.confidence is None else round(decision.confidence, 4),
+        foreign=place.signature if is_foreign else session.foreign,
+    )
+
+
+def _foreign(standing: Standing, model: str) -> str | None:
+    """Return up to which thought others than a model's provider have signed, None where nobody else has."""
+    anchor, signature = standing.anchor, standing.place.signature
+    if anchor is None or signature is None:
+        return None
+    return signature if maker_of(model) != maker_of(anchor.model) else anchor.foreign
+
+
+def maker_of(model: str) -> str:
+    """Return the provider of a qualified model: who signs its thoughts."""
+    return model.partition("/")[0]
+
+
+def _is_kin(pin: Pin, place: Place) -> bool:
+    """Return whether a pin is of the same work of a client: instructions may drift, or tools, but not both at once."""
+    return pin.system == place.system or (pin.tools == place.tools != "")
+
+
+def _distance(pin: Pin, place: Place) -> tuple[bool, bool, bool]:
+    return pin.tools != place.tools, pin.turn != place.turn, pin.system != place.system
+
+
+def _distance_to_turn(pin: Pin, place: Place) -> tuple[bool, bool, bool]:
+    return pin.tools != place.tools, pin.turn not in {place.turn, place.before}, pin.system != place.system
