@@ -58,6 +58,8 @@ class LLMCall:
         stored_conversation: The id of a conversation that the provider keeps, or None.
         latest_signature: A digest of the latest signed or sealed thought in the messages; None where there is none.
         affinity: By what the client says that calls belong together, or None.
+        switch_budget_pct: Most that switches of its session may cost, in percent of never switching, where the client
+            says so.
         tenant: Whose call it is, where clients are told apart; calls of two tenants never belong together.
     """
 
@@ -71,6 +73,7 @@ class LLMCall:
     stored_conversation: str | None = None
     latest_signature: str | None = None
     affinity: str | None = field(default=None, repr=False)
+    switch_budget_pct: float | None = None
     tenant: str | None = field(default=None, repr=False)
 
     @classmethod

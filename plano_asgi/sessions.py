@@ -102,6 +102,8 @@ class SessionStanding:
         is_switched: Whether the decision gives it to another model.
         lock: Why it could not, or None.
         switch: What prices had to say to it; None where they were not asked.
+        spent_usd: As in `Pin`, this decision included.
+        baseline_usd: As in `Pin`, this turn included.
     """
 
     place: Place
@@ -110,6 +112,8 @@ class SessionStanding:
     is_switched: bool = False
     lock: Lock | None = None
     switch: SwitchReason | None = None
+    spent_usd: float = 0.0
+    baseline_usd: float = 0.0
 
     @property
     def id(self) -> str:

@@ -55,13 +55,14 @@ def build_service(settings: Settings, *, router: Router | None = None) -> Servic
         MissingExtraError: They ask for an extra that is not installed.
     """
     redis = build_redis(settings)
-    router = router or build_router(settings, redis=redis)
+    prices = build_prices(settings)
+    router = router or build_router(settings, redis=redis, prices=prices)
     return Service(
         settings=settings,
         router=router,
         gateway=_gateway(settings, router),
         redis=redis,
-        prices=build_prices(settings),
+        prices=prices,
     )
 
 

@@ -18,6 +18,7 @@ class Account:
         answer: What the caller is given; None where that is an error of ours.
         status: HTTP status of the answer, once it has begun.
         is_complete: Whether the caller has been given all of it.
+        is_stream: Whether the caller asks for a stream.
         started: When the call came, by `time.perf_counter`.
     """
 
@@ -26,6 +27,7 @@ class Account:
     answer: ForwardedAnswer | None = None
     status: int | None = None
     is_complete: bool = False
+    is_stream: bool = False
     started: float = field(default_factory=perf_counter)
 
     @property

@@ -9,6 +9,7 @@ from plano_asgi.decisions import Reason, RoutingDecision, attempts_told
 from plano_asgi.errors import CallError, ForwardingError, WireFormatError
 from plano_asgi.events import CALL_FORWARDED, get_logger
 from plano_asgi.gateway.account import Account
+from plano_asgi.gateway.speed import note_speed
 from plano_asgi.policy import Needs, capabilities_of, fit_capabilities, needs_of, pool_of
 from plano_asgi.router import Router
 from plano_asgi.translate import Signers
@@ -64,6 +65,7 @@ class Gateway:
             CallError: There is no answer, or the call cannot be decided.
         """
         call, document = served.call, served.document
+        account.is_stream = call.is_stream
         needs = needs_of(call, document.value)
         decided = await self.router.aroute(call, bypass=served.bypass)
         account.decision = decision = fit_capabilities(decided, needs, catalog=self.router.catalog)
@@ -113,6 +115,8 @@ class Gateway:
             losses=list(account.losses),
             duration_ms=round((perf_counter() - account.started) * 1000, 1),
         )
+        if self.router.selecting and account.answer and account.is_complete and account.status == HTTPStatus.OK:
+            note_speed(self.router.selecting.speeds, account)
 
     async def aclose(self) -> None:
         """Close this event loop's connections; the next call opens new ones."""

@@ -10,8 +10,10 @@ from typing import Final, Self
 BYPASS_HEADER: Final = "x-plano-routing"
 
 AFFINITY_HEADER: Final = "x-model-affinity"
+SWITCH_BUDGET_HEADER: Final = "x-plano-max-switch-spend-pct"
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_PERCENTAGE: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,9})?")
 _MOST_TOLD_CHARS: Final = 256
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _JSON_TYPE: Final = re.compile(r"application/(?:[\w.+-]+\+)?json", re.IGNORECASE)
@@ -59,6 +61,11 @@ class Headers:
         """Return what a header says where that is 1 to 256 printable characters of ASCII, else None."""
         value = self.get(name)
         return value if 0 < len(value) <= _MOST_TOLD_CHARS and value.isascii() and value.isprintable() else None
+
+    def percentage(self, name: str) -> float | None:
+        """Return what a header says where that is a number from 0 to 100, else None."""
+        found = _PERCENTAGE.fullmatch(self.get(name))
+        return float(found[0]) if found and float(found[0]) <= 100 else None  # noqa: PLR2004 - percent
 
     def request_id(self) -> str:
         """Return the client's request id where it is harmless, else a new one."""

@@ -6,7 +6,7 @@ from typing import Final
 from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.errors import WireFormatError
 from plano_asgi.intake.encodings import decode_body, too_large
-from plano_asgi.intake.headers import AFFINITY_HEADER, Headers
+from plano_asgi.intake.headers import AFFINITY_HEADER, SWITCH_BUDGET_HEADER, Headers
 from plano_asgi.wire import FORMATS, JsonDocument, read_call, read_document
 
 ROUTING_PREFIX: Final = "/routing"
@@ -63,6 +63,7 @@ def read_routing_request(  # noqa: PLR0913 - what is read, and by which settings
     document = read_document(decode_body(body, headers.get("content-encoding"), limit=body_bytes))
     call = read_call(document, api_format)
     affinity, tenant = headers.told(AFFINITY_HEADER), headers.told(tenant_header) if tenant_header else None
-    if affinity or tenant:
-        call = replace(call, affinity=affinity, tenant=tenant)
+    percentage = headers.percentage(SWITCH_BUDGET_HEADER)
+    if affinity or tenant or percentage is not None:
+        call = replace(call, affinity=affinity, tenant=tenant, switch_budget_pct=percentage)
     return RoutingRequest(document=document, call=call, bypass=bypass_allowed and headers.asks_for_bypass)

@@ -1,13 +1,16 @@
 """What a session has to say to a decision: who keeps the conversation, and when somebody else may have it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Source
+from plano_asgi.policy.switching import Weighed
 from plano_asgi.policy.turns import Turn
 from plano_asgi.preferences import RoutingPolicy
 from plano_asgi.providers import ModelCatalog
-from plano_asgi.sessions import DecideOn, Lock, Pin, Place, SessionStanding
+from plano_asgi.sessions import DecideOn, Lock, Pin, Place, SessionStanding, SwitchReason
+
+Weigh = Callable[[Place, Pin, str], Weighed]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,44 +67,71 @@ def kept(standing: Standing, pin: Pin, policy: RoutingPolicy, policy_source: Pol
         source=Source.SESSION,
         policy=policy_source,
         confidence=pin.confidence,
-        session=SessionStanding(
-            place=standing.place, held_by=pin.model, foreign=_foreign(standing, pin.model), lock=standing.lock
-        ),
+        session=_session(standing, pin, lock=standing.lock),
     )
 
 
-def settled(decision: RoutingDecision, standing: Standing, policy: RoutingPolicy) -> RoutingDecision:
-    """Return a fresh decision as the session lets it stand: thoughts that one provider signed hold their conversation.
+def settled(
+    decision: RoutingDecision, standing: Standing, policy: RoutingPolicy, *, weigh: Weigh | None = None
+) -> RoutingDecision:
+    """Return a fresh decision as the session lets it stand.
 
-    Another model of the same provider may have it, since that can read them.
+    Thoughts that one provider has signed hold their conversation: another model of it can read them, and may have it.
+
+    Args:
+        decision: The decision.
+        standing: What the session means.
+        policy: The policy in force.
+        weigh: Says what a switch from the first model to the second costs, where that matters.
     """
-    anchor = standing.anchor
-    if (
-        anchor
-        and decision.would_use
-        and standing.place.signature
-        and maker_of(decision.would_use) != maker_of(anchor.model)
-    ):
+    anchor, would_use = standing.anchor, decision.would_use
+    if anchor is None or would_use is None:
+        return replace(decision, session=SessionStanding(place=standing.place, lock=standing.lock))
+    if standing.place.signature and maker_of(would_use) != maker_of(anchor.model):
         locked = replace(standing, lock=Lock.THINKING)
         return replace(kept(locked, anchor, policy, decision.policy), scores=decision.scores)
-    return replace(
-        decision,
-        session=SessionStanding(
-            place=standing.place,
-            held_by=anchor.model if anchor else None,
-            foreign=anchor.foreign if anchor else None,
-            is_switched=anchor is not None and decision.would_use != anchor.model,
-            lock=standing.lock,
-        ),
+    session = _session(standing, anchor, lock=standing.lock)
+    if weigh is None:
+        return replace(decision, session=session)
+    said = weigh(standing.place, anchor, would_use)
+    session = replace(
+        session, switch=said.reason, spent_usd=said.budget.spent_usd, baseline_usd=said.budget.baseline_usd
     )
+    if said.reason is SwitchReason.OVER_BUDGET:
+        decision = replace(kept(standing, anchor, policy, decision.policy), scores=decision.scores)
+    return replace(decision, session=session)
 
 
 def pin_of(decision: RoutingDecision, standing: Standing) -> Pin | None:
     """Return what to remember of a decision; None where it uses no model, or all of it is known already."""
-    place, model, anchor = standing.place, decision.would_use, standing.anchor
-    if model is None:
+    session = decision.session
+    if decision.would_use is None or session is None:
         return None
-    pin = Pin(
+    pin = _pin(decision, session, decision.would_use, foreign=_foreign(standing, decision.would_use))
+    return None if pin == standing.anchor else pin
+
+
+def moved(decision: RoutingDecision, session: SessionStanding, *, to: str) -> Pin:
+    """Return the pin of a turn that another model has served than was decided."""
+    signature = session.place.signature
+    is_foreign = signature is not None and maker_of(to) != maker_of(session.held_by or to)
+    return _pin(decision, session, to, foreign=signature if is_foreign else session.foreign)
+
+
+def _session(standing: Standing, anchor: Pin, *, lock: Lock | None) -> SessionStanding:
+    return SessionStanding(
+        place=standing.place,
+        held_by=anchor.model,
+        foreign=anchor.foreign,
+        lock=lock,
+        spent_usd=anchor.spent_usd,
+        baseline_usd=anchor.baseline_usd,
+    )
+
+
+def _pin(decision: RoutingDecision, session: SessionStanding, model: str, *, foreign: str | None) -> Pin:
+    place = session.place
+    return Pin(
         system=place.system,
         tools=place.tools,
         turn=place.turn,
@@ -109,26 +139,9 @@ def pin_of(decision: RoutingDecision, standing: Standing) -> Pin | None:
         route=decision.route,
         reason=decision.reason.value,
         confidence=None if decision.confidence is None else round(decision.confidence, 4),
-        foreign=_foreign(standing, model),
-        spent_usd=anchor.spent_usd if anchor else 0.0,
-        baseline_usd=anchor.baseline_usd if anchor else 0.0,
-    )
-    return None if pin == anchor else pin
-
-
-def moved(decision: RoutingDecision, session: SessionStanding, *, to: str) -> Pin:
-    """Return the pin of a turn that another model has served than was decided."""
-    place = session.place
-    is_foreign = place.signature is not None and maker_of(to) != maker_of(session.held_by or to)
-    return Pin(
-        system=place.system,
-        tools=place.tools,
-        turn=place.turn,
-        model=to,
-        route=decision.route,
-        reason=decision.reason.value,
-        confidence=None if decision.confidence is None else round(decision.confidence, 4),
-        foreign=place.signature if is_foreign else session.foreign,
+        foreign=foreign,
+        spent_usd=session.spent_usd,
+        baseline_usd=session.baseline_usd,
     )
 
 

@@ -2,7 +2,17 @@
 
 from plano_asgi.router.deciding import OnError
 from plano_asgi.router.router import Router
+from plano_asgi.router.selecting import ModelSpeeds, Selecting
 from plano_asgi.router.session_store import MemorySessions, SessionStore, SharedSessions
 from plano_asgi.router.sessions import Sessions
 
-__all__ = ["MemorySessions", "OnError", "Router", "SessionStore", "Sessions", "SharedSessions"]
+__all__ = [
+    "MemorySessions",
+    "ModelSpeeds",
+    "OnError",
+    "Router",
+    "Selecting",
+    "SessionStore",
+    "Sessions",
+    "SharedSessions",
+]

@@ -16,6 +16,7 @@ from plano_asgi.preferences import RoutingPolicy
 from plano_asgi.providers import ModelCatalog
 from plano_asgi.router.classifications import Classifications
 from plano_asgi.router.keys import classification_key
+from plano_asgi.router.selecting import Selecting
 from plano_asgi.router.stand_in import stand_in
 from plano_asgi.stores import Store
 
@@ -59,6 +60,7 @@ class Deciding:
         is_enabled: Whether anything is routed at all.
         deadline_ms: Milliseconds a classification may take.
         classifications: Where they run.
+        selecting: What orders the models of a route; None for the order as written.
     """
 
     classifier: Classifier
@@ -71,6 +73,7 @@ class Deciding:
     is_enabled: bool
     deadline_ms: float
     classifications: Classifications
+    selecting: Selecting | None = None
 
     def case_of(self, call: LLMCall, *, bypass: bool) -> Case | RoutingDecision:
         """Return the case that a call makes, or the decision of one that is not routed.
@@ -100,7 +103,7 @@ class Deciding:
         asked = stand_in() or self.classifier
         key = classification_key(conversation, policy, revision=asked.revision)
         if scores := self._recalled(key):
-            return decide(call, policy, scores, rules=self._rules(), source=Source.CACHE, policy_source=policy_source)
+            return self._decided(case, scores, Source.CACHE)
         try:
             future = self.classifications.submit(
                 key, partial(self._classify, asked, key, conversation, policy), deadline_s=self.deadline_ms / 1000
@@ -118,20 +121,19 @@ class Deciding:
         case = pending.case
         if isinstance(outcome, ClassificationError):
             return self._failed(case, outcome)
-        return decide(
-            case.call,
-            case.policy,
-            outcome,
-            rules=self._rules(),
-            source=Source.CLASSIFIER,
-            policy_source=case.policy_source,
-        )
+        return self._decided(case, outcome, Source.CLASSIFIER)
 
     def log_failure(self, error: ClassificationError) -> None:
         """Log why there is no classification."""
         get_logger().warning(
             CLASSIFIER_FAILED, error=type(error).__name__, detail=str(error), on_error=self.on_error.value
         )
+
+    def _decided(self, case: Case, scores: Scores, source: Source) -> RoutingDecision:
+        """Return the decision that scores make, its models in the order in which they are to be tried."""
+        rules, policy = self._rules(), case.policy
+        decision = decide(case.call, policy, scores, rules=rules, source=source, policy_source=case.policy_source)
+        return self.selecting.ordered(decision, policy) if self.selecting else decision
 
     def _classify(
         self, asked: Classifier, key: bytes, conversation: Conversation, policy: RoutingPolicy, is_awaited: IsAwaited

@@ -1,16 +1,19 @@
 """Following calls that belong together: what is known before a call is decided, and what is remembered after."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from plano_asgi.conversation import Conversation
 from plano_asgi.decisions import RoutingDecision
 from plano_asgi.policy import Standing, Turn, kept, moved, pin_of, settled, standing_of, turn_of
+from plano_asgi.policy.switching import SwitchBudget, Weighed, weighed
+from plano_asgi.prices import PriceList
 from plano_asgi.providers import ModelCatalog
 from plano_asgi.router.deciding import Case
 from plano_asgi.router.session_store import Pins
 from plano_asgi.router.sessions import Sessions
 from plano_asgi.router.stand_in import stand_in
-from plano_asgi.sessions import DecideOn, Place
+from plano_asgi.sessions import DecideOn, Pin, Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +40,14 @@ class Following:
     Attributes:
         sessions: What is remembered.
         catalog: The declared models.
+        prices: What models cost; None where switches cost what they will.
+        switch_budget_pct: Most that switches of a session may cost, in percent of never switching; None for no bound.
     """
 
     sessions: Sessions | None
     catalog: ModelCatalog
+    prices: PriceList | None = None
+    switch_budget_pct: float | None = None
 
     def followed(self, case: Case) -> Followed:
         """Return a case with its place; while something stands in for the classifier, nothing is remembered."""
@@ -82,7 +89,10 @@ class Following:
         """Return a decision as a session lets it stand."""
         if standing is None or standing.holder is not None:
             return decision
-        return settled(decision, standing, followed.case.policy)
+        asked = followed.case.call.switch_budget_pct
+        most_pct = self.switch_budget_pct if asked is None else asked
+        weigh = None if most_pct is None or self.prices is None else partial(_weighed, self.prices, most_pct)
+        return settled(decision, standing, followed.case.policy, weigh=weigh)
 
     def remember(self, standing: Standing | None, decision: RoutingDecision) -> None:
         """Remember who has a session now; blocks where that is kept elsewhere."""
@@ -100,6 +110,18 @@ class Following:
         if self.sessions is None or session is None or to == decision.would_use:
             return
         await self.sessions.aremember(session.place, moved(decision, session, to=to))
+
+
+def _weighed(prices: PriceList, most_pct: float, place: Place, anchor: Pin, model: str) -> Weighed:
+    return weighed(
+        tokens=place.tokens,
+        before=prices.price_of(anchor.model),
+        after=prices.price_of(model),
+        is_same=model == anchor.model,
+        is_warm=(anchor.system, anchor.tools) == (place.system, place.tools),
+        budget=SwitchBudget(spent_usd=anchor.spent_usd, baseline_usd=anchor.baseline_usd),
+        most_pct=most_pct,
+    )
 
 
 def told_of_switch(decision: RoutingDecision) -> RoutingDecision:

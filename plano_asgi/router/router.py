@@ -22,6 +22,7 @@ from plano_asgi.router.classifications import Classifications
 from plano_asgi.router.deciding import Deciding, OnError, Pending
 from plano_asgi.router.following import Following, told_of_switch
 from plano_asgi.router.repeated_start import RepeatedStart
+from plano_asgi.router.selecting import Selecting
 from plano_asgi.router.sessions import Sessions
 from plano_asgi.router.stand_in import stand_in
 from plano_asgi.router.waiting import wait_async, wait_blocking
@@ -54,10 +55,13 @@ class Router:
         workers: int = 1,
         queue: int = 256,
         sessions: Sessions | None = None,
+        selecting: Selecting | None = None,
+        switch_budget_pct: float | None = None,
     ) -> None:
         """Put the parts together; nothing is loaded before `start` or the first call.
 
-        Without `sessions` every call is decided, and each for itself.
+        Without `sessions` every call is decided, and each for itself; without `selecting` a route's models keep their
+        written order, and switches cost what they will.
         """
         self.classifier = classifier
         self.policy = policy
@@ -76,8 +80,15 @@ class Router:
             is_enabled=is_enabled,
             deadline_ms=deadline_ms,
             classifications=self._classifications,
+            selecting=selecting,
         )
-        self._following = Following(sessions=sessions, catalog=catalog)
+        self.selecting = selecting
+        self._following = Following(
+            sessions=sessions,
+            catalog=catalog,
+            prices=selecting.prices if selecting else None,
+            switch_budget_pct=switch_budget_pct,
+        )
         self._is_ready = False
         self._problem: ClassificationError | None = None
         self._repeated_start = RepeatedStart(self._warm_up)

@@ -22,6 +22,7 @@ from plano_asgi.settings.fields import (
     Milliseconds,
     Model,
     PathEnd,
+    Percentage,
     Prefer,
     RouteName,
     Seconds,
@@ -125,6 +126,8 @@ class RoutingSettings(Section):
         sample: Share in [0, 1] of the calls that are rewritten; the rest are observed.
         model_form: How a model is written into a call in rewrite mode.
         cross_format: Whether rewrite mode may choose a model whose native API is not the call's.
+        switch_budget_pct: Most that switches of a session may cost, in percent of what never to switch would have cost;
+            None for no bound.
         decide_on: Which calls of a conversation are decided; the others stay with the model they have.
     """
 
@@ -138,6 +141,7 @@ class RoutingSettings(Section):
     model_form: Literal["bare", "qualified"] = "bare"
     cross_format: Flag = False
     decide_on: DecideOn = DecideOn.USER_TURN
+    switch_budget_pct: Percentage | None = None
 
 
 class CacheSettings(Section):

@@ -69,6 +69,7 @@ model_providers:
 #   sample: 1.0              # share of calls that are rewritten; the rest are observed
 #   model_form: bare         # qualified: anthropic/claude-... instead of claude-...
 #   decide_on: user_turn     # every_call; session: the first decision holds
+#   switch_budget_pct:       # most that switches of a session may cost, in percent of never switching
 #   cross_format: false      # true: choose models of another API too; the app translates
 
 # cache:
