@@ -74,6 +74,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "model_form": "bare",
         "cross_format": False,
         "decide_on": "user_turn",
+        "switch_budget_pct": None,
     }
     assert settings.sessions.model_dump() == {
         "store": "memory",

@@ -73,7 +73,6 @@ def build_router(
         queue=settings.classifier.queue,
         sessions=build_sessions(settings, redis),
         selecting=Selecting(prices=prices or build_prices(settings), speeds=ModelSpeeds(settings.catalog)),
-        switch_budget_pct=settings.routing.switch_budget_pct,
     )
 
 

@@ -21,7 +21,12 @@ def build_sessions(settings: Settings, redis: "RedisServer | None" = None) -> Se
     What their digests are keyed with is drawn by chance, and where workers share them made of `redis.url`, which all of
     those have.
     """
-    return Sessions(store=_store(settings, redis), secret=_secret(settings), decide_on=settings.routing.decide_on)
+    return Sessions(
+        store=_store(settings, redis),
+        secret=_secret(settings),
+        decide_on=settings.routing.decide_on,
+        switch_budget_pct=settings.routing.switch_budget_pct,
+    )
 
 
 def _store(settings: Settings, redis: "RedisServer | None") -> SessionStore:

@@ -41,13 +41,11 @@ class Following:
         sessions: What is remembered.
         catalog: The declared models.
         prices: What models cost; None where switches cost what they will.
-        switch_budget_pct: Most that switches of a session may cost, in percent of never switching; None for no bound.
     """
 
     sessions: Sessions | None
     catalog: ModelCatalog
     prices: PriceList | None = None
-    switch_budget_pct: float | None = None
 
     def followed(self, case: Case) -> Followed:
         """Return a case with its place; while something stands in for the classifier, nothing is remembered."""
@@ -90,7 +88,7 @@ class Following:
         if standing is None or standing.holder is not None:
             return decision
         asked = followed.case.call.switch_budget_pct
-        most_pct = self.switch_budget_pct if asked is None else asked
+        most_pct = self.sessions.switch_budget_pct if self.sessions and asked is None else asked
         weigh = None if most_pct is None or self.prices is None else partial(_weighed, self.prices, most_pct)
         return settled(decision, standing, followed.case.policy, weigh=weigh)
 

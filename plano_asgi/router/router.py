@@ -56,12 +56,10 @@ class Router:
         queue: int = 256,
         sessions: Sessions | None = None,
         selecting: Selecting | None = None,
-        switch_budget_pct: float | None = None,
     ) -> None:
         """Put the parts together; nothing is loaded before `start` or the first call.
 
-        Without `sessions` every call is decided, and each for itself; without `selecting` a route's models keep their
-        written order, and switches cost what they will.
+        Without `sessions` each call is decided for itself; without `selecting` models keep their written order.
         """
         self.classifier = classifier
         self.policy = policy
@@ -83,12 +81,7 @@ class Router:
             selecting=selecting,
         )
         self.selecting = selecting
-        self._following = Following(
-            sessions=sessions,
-            catalog=catalog,
-            prices=selecting.prices if selecting else None,
-            switch_budget_pct=switch_budget_pct,
-        )
+        self._following = Following(sessions=sessions, catalog=catalog, prices=selecting.prices if selecting else None)
         self._is_ready = False
         self._problem: ClassificationError | None = None
         self._repeated_start = RepeatedStart(self._warm_up)

@@ -24,11 +24,13 @@ class Sessions:
         store: Where they are kept.
         secret: What their digests are keyed with, 64 bytes at the most.
         decide_on: Which calls are decided.
+        switch_budget_pct: Most that switches of a session may cost, in percent of never switching; None for no bound.
     """
 
     store: SessionStore
     secret: bytes = field(repr=False)
     decide_on: DecideOn = DecideOn.USER_TURN
+    switch_budget_pct: float | None = None
     _rests_until: float = 0.0
 
     def place_of(self, call: LLMCall, turn: Turn) -> Place | None:
