@@ -23,6 +23,7 @@ from benchmarks.middleware_cost.cases import BODY_BYTES, FULL, QUICK
 from benchmarks.middleware_cost.figures import draw, show
 from benchmarks.middleware_cost.in_process import in_process
 from benchmarks.middleware_cost.over_http import over_http
+from benchmarks.middleware_cost.session_cost import session_cost
 
 
 def main() -> None:
@@ -37,6 +38,7 @@ def main() -> None:
     result = {
         "in_process": in_process(effort),
         "over_http": over_http(effort),
+        "sessions": session_cost(effort),
         "body_bytes": BODY_BYTES,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}, onnxruntime {version('onnxruntime')}",

@@ -360,6 +360,20 @@ def test_memory_is_bounded(router_with: Callable[[str], Router]) -> None:
     assert len(sessions.store) == 3
 
 
+def test_session_is_kept_for_a_while_after_its_latest_call() -> None:
+    """Its time begins again with every call, and when it is over nothing is known."""
+    now = [0.0]
+    store = MemorySessions(size=10, ttl_s=10, clock=lambda: now[0])
+    pin = Pin(system="s", tools="", turn="0", model="a/b", route=None, reason="no_match")
+    store.push("x", pin)
+    seen = []
+    for wait_s in (9, 9, 10):
+        now[0] += wait_s
+        seen.append(store.read("x"))
+
+    assert seen == [(pin,), (pin,), ()]
+
+
 def test_threads_lose_no_pin_of_one_session() -> None:
     """Pins that threads keep at the same time are all there afterwards."""
     store = MemorySessions(size=10, ttl_s=60)

@@ -36,6 +36,10 @@ def show(result: Figures) -> None:
         figures = (str(row[key]) for key in ("case", "logs", "in_flight", "bare_p50_us", "wrapped_p50_us"))
         table.add_row(*figures, told(row["p50_ratio"]), told(row["rate_ratio"]))
     console.print(table)
+    table = Table("call", "added, us", "round trips", title="what a session adds to a cached decision")
+    for row in result["sessions"]:
+        table.add_row(*(str(row[key]) for key in ("case", "added_us", "round_trips")))
+    console.print(table)
 
 
 def told(ends: Sequence[float]) -> str:

@@ -29,8 +29,7 @@ def place_of(call: LLMCall, turn: Turn, *, secret: bytes) -> Place | None:
     key = _digest(secret, 16, (call.tenant or "", kind, told or turn.said[0]))
     before = _hasher(secret, 8, turn.said[:-1])
     whole = before.copy()
-    for text in turn.said[-1:]:
-        _add(whole, text)
+    whole.update(_framed(turn.said[-1:]))
     return Place(
         key=key,
         id=call.affinity or f"implicit:{key}",
@@ -50,13 +49,9 @@ def _digest(secret: bytes, size: int, texts: Iterable[str]) -> str:
 
 
 def _hasher(secret: bytes, size: int, texts: Iterable[str]) -> blake2b:
-    hasher = blake2b(digest_size=size, key=secret, person=b"plano-session")
-    for text in texts:
-        _add(hasher, text)
-    return hasher
+    return blake2b(_framed(texts), digest_size=size, key=secret, person=b"plano-session")
 
 
-def _add(hasher: blake2b, text: str) -> None:
-    data = text.encode("utf-8", "surrogatepass")
-    hasher.update(len(data).to_bytes(8, "big"))
-    hasher.update(data)
+def _framed(texts: Iterable[str]) -> bytes:
+    """Return texts as bytes that no other texts have: each after its length."""
+    return "".join(f"{len(text)}:{text}" for text in texts).encode("utf-8", "surrogatepass")

@@ -1,15 +1,16 @@
 """Where sessions are kept: in this process's memory, or in a Redis server that workers share."""
 
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from threading import Lock
+from time import monotonic
 from typing import Final, Protocol
 
 import orjson
 
 from plano_asgi.errors import StoreError
 from plano_asgi.sessions import MOST_PINS, Pin
-from plano_asgi.stores import MemoryStore
 
 Pins = tuple[Pin, ...]
 
@@ -36,23 +37,36 @@ class SessionStore(Protocol):
 class MemorySessions:
     """Keeps the `size` sessions used last, each until it was not used for `ttl_s` seconds; thread-safe."""
 
-    def __init__(self, *, size: int, ttl_s: float) -> None:
-        """Set the bounds."""
-        self._store: MemoryStore[str, Pins] = MemoryStore(size=size, ttl_s=ttl_s)
+    def __init__(self, *, size: int, ttl_s: float, clock: Callable[[], float] = monotonic) -> None:
+        """Set the bounds; the clock tells seconds."""
+        self._clock: Final = clock
+        self._size: Final = size
+        self._ttl_s: Final = ttl_s
+        self._sessions: OrderedDict[str, tuple[Pins, float]] = OrderedDict()  # who was used longest ago comes first
         self._lock = Lock()
 
     def read(self, key: str) -> Pins:
-        """Return a session's pins, the latest first."""
+        """Return a session's pins, the latest first, and let its time begin again."""
         with self._lock:
-            pins = self._store.get(key) or ()
+            pins = self._known(key)
             if pins:
-                self._store.put(key, pins)  # its time begins again
+                self._keep(key, pins)
         return pins
 
     def push(self, key: str, pin: Pin) -> None:
-        """Keep a pin as its session's latest."""
+        """Keep a pin as its session's latest, at the cost of the session used longest ago."""
         with self._lock:
-            self._store.put(key, (pin, *(self._store.get(key) or ()))[:MOST_PINS])
+            self._keep(key, (pin, *self._known(key))[:MOST_PINS])
+            if len(self._sessions) > self._size:
+                self._sessions.popitem(last=False)
+
+    def _known(self, key: str) -> Pins:
+        pins, until = self._sessions.get(key, ((), 0.0))
+        return pins if self._clock() < until else ()
+
+    def _keep(self, key: str, pins: Pins) -> None:
+        self._sessions[key] = (pins, self._clock() + self._ttl_s)
+        self._sessions.move_to_end(key)
 
     async def aread(self, key: str) -> Pins:
         """Return the same as `read`."""
@@ -64,7 +78,7 @@ class MemorySessions:
 
     def __len__(self) -> int:
         """Return how many sessions are kept."""
-        return len(self._store)
+        return len(self._sessions)
 
 
 class SharedLists(Protocol):
