@@ -175,8 +175,10 @@ def test_side_call_with_the_same_words_has_no_say(router_with: Callable[[str], R
     router = router_with("")
     aside = (Message(role=Role.SYSTEM, text="Title?"), user("some code"), user("a title"))
     router.route(call_of(user("some code")))
-    router.route(replace(call_of(), tools=(), conversation=aside))
+    aside_of = router.route(replace(call_of(), tools=(), conversation=aside)).session
 
+    assert aside_of
+    assert (aside_of.is_pinned, aside_of.is_switched) == (False, False)
     assert router.route(call_of(user("some code"), USE, RESULT)).would_use == "anthropic/claude-x"
 
 

@@ -77,4 +77,5 @@ def _gateway(settings: Settings, router: Router) -> "Gateway | None":
         forwarder=build_forwarder(settings),
         to_default=settings.failover.to_default,
         is_strict=settings.translation.strict,
+        cached_from_tokens=settings.prompt_caching.min_prefix_tokens if settings.prompt_caching.inject else None,
     )

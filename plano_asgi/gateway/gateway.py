@@ -47,12 +47,14 @@ class Gateway:
         forwarder: What asks providers.
         to_default: Whether the default model is the last resort of every route.
         is_strict: Whether a model is passed over that cannot be told all of a call.
+        cached_from_tokens: Fewest tokens of a call that gets marks for Anthropic's cache; None where none does.
     """
 
     router: Router
     forwarder: Forwarder
     to_default: bool = False
     is_strict: bool = False
+    cached_from_tokens: int | None = None
 
     async def serve(self, served: GatewayCall, account: Account) -> ForwardedAnswer:
         """Return the answer of the first model that has one, begun; its pieces are the caller's to close.
@@ -80,6 +82,7 @@ class Gateway:
             request_id=served.request_id,
             is_strict=self.is_strict,
             signers=_signers(decided),
+            cached_from_tokens=self.cached_from_tokens,
         )
         candidates = [Candidate(provider=provider, window=capabilities_of(provider).window) for provider in pool]
         del served, document, needs  # nobody holds the body of a call while its answer is waited for

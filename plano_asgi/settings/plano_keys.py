@@ -18,7 +18,6 @@ PLANO_ONLY: Final = frozenset(
         "model_aliases",
         "model_metrics_sources",
         "overrides",
-        "prompt_caching",
         "prompt_guards",
         "prompt_targets",
         "ratelimits",

@@ -9,6 +9,7 @@ from plano_asgi.prices import Price
 from plano_asgi.providers import Capabilities, ModelCatalog, ModelProvider, convention_of
 from plano_asgi.settings.credentials import conventional_key
 from plano_asgi.settings.forwarding_schema import FailoverSettings, ForwardSettings, TranslationSettings
+from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.schema import (
     AdminSettings,
@@ -42,6 +43,7 @@ class Settings:
         translation: What happens then where one speaks another API.
         prices: What models cost, as written, by qualified model.
         sessions: What is remembered of calls that belong together.
+        prompt_caching: What is done for providers' caches.
         redis: What worker processes share what they know by.
         admin: Who may see the decision log, reload, playground and metrics.
         paths: Ends of the URL paths that are calls.
@@ -66,6 +68,7 @@ class Settings:
     translation: TranslationSettings
     prices: Mapping[str, Price]
     sessions: SessionSettings
+    prompt_caching: PromptCachingSettings
     redis: RedisSettings
     admin: AdminSettings
     paths: tuple[str, ...]
@@ -95,6 +98,7 @@ def settings_from(
         translation=written.translation,
         prices={model: Price(**price.model_dump()) for model, price in written.prices.items()},
         sessions=written.sessions,
+        prompt_caching=written.prompt_caching,
         redis=written.redis,
         admin=written.admin,
         paths=written.paths,

@@ -38,6 +38,7 @@ from plano_asgi.settings.forwarding_schema import (
     TranslationSettings,
 )
 from plano_asgi.settings.prices_schema import PriceSettings
+from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.section import Section
 from plano_asgi.settings.sessions_schema import SessionSettings
@@ -230,6 +231,7 @@ class PlanoSettings(Section, BaseSettings):
         translation: See there.
         prices: What models cost, by qualified model.
         sessions: See there.
+        prompt_caching: See there.
         redis: See there.
         admin: See there.
         paths: Ends of the URL paths that are calls.
@@ -256,6 +258,7 @@ class PlanoSettings(Section, BaseSettings):
     translation: TranslationSettings = TranslationSettings()
     prices: Mapping[Model, PriceSettings] = {}
     sessions: SessionSettings = SessionSettings()
+    prompt_caching: PromptCachingSettings = PromptCachingSettings()
     redis: RedisSettings = RedisSettings()
     admin: AdminSettings = AdminSettings()
     paths: Annotated[tuple[PathEnd, ...], Field(min_length=1)] = DEFAULT_PATHS

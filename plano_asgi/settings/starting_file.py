@@ -108,6 +108,10 @@ model_providers:
 #   ttl_s: 3600              # after the latest call
 #   tenant_header:           # says whose call it is, e.g. x-team
 
+# prompt_caching:            # of mode: forward
+#   inject: false            # true: mark what Anthropic's API is to keep, where callers do not
+#   min_prefix_tokens: 1024
+
 # redis:                     # what worker processes share what they know by
 #   url:                     # e.g. $REDIS_URL
 #   prefix: "plano:"

@@ -4,6 +4,7 @@ Every format is read into one neutral form and written from it (`call`, `answer`
 """
 
 from plano_asgi.translate.answer import Usage
+from plano_asgi.translate.cache_marks import with_cache_marks
 from plano_asgi.translate.context import TranslationContext
 from plano_asgi.translate.failures import translate_error
 from plano_asgi.translate.losses import Loss
@@ -28,4 +29,5 @@ __all__ = [
     "translate_answer",
     "translate_error",
     "translate_request",
+    "with_cache_marks",
 ]

@@ -70,6 +70,7 @@ class OutboundCall:
         request_id: What the call is known by.
         is_strict: Whether a model is passed over that cannot be told all of the call.
         signers: Who has signed the thoughts in it; None where there are none, or nobody knows.
+        cached_from_tokens: Fewest tokens of a call that gets marks for Anthropic's cache; None where none does.
     """
 
     api_format: ApiFormat
@@ -79,6 +80,7 @@ class OutboundCall:
     request_id: str
     is_strict: bool = False
     signers: Signers | None = None
+    cached_from_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +153,7 @@ async def _exchange_with(provider: ModelProvider, call: OutboundCall) -> Exchang
         request_id=call.request_id,
         is_strict=call.is_strict,
         signers=call.signers,
+        cached_from_tokens=call.cached_from_tokens,
     )
     return begin() if len(call.body) < LARGE_CALL_BYTES else await anyio.to_thread.run_sync(begin)
 

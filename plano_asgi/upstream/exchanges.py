@@ -16,6 +16,7 @@ from plano_asgi.translate import (
     translate_answer,
     translate_error,
     translate_request,
+    with_cache_marks,
 )
 from plano_asgi.wire import error_event
 
@@ -83,10 +84,12 @@ def exchange_with(  # noqa: PLR0913 - a call, and all that is known of it
     request_id: str,
     is_strict: bool,
     signers: Signers | None = None,
+    cached_from_tokens: int | None = None,
 ) -> Exchange:
     """Return a call's exchange with a provider: in the caller's own API where the provider speaks it, else in its own.
 
-    Where it is known who has signed the call's thoughts, the provider gets none but its own.
+    Where it is known who has signed the call's thoughts, the provider gets none but its own. Where it is asked in
+    Anthropic's API, calls of at least `cached_from_tokens` get marks for its cache.
 
     Raises:
         CallError: The call cannot be said in the provider's API, or not without loss where `is_strict`.
@@ -102,7 +105,10 @@ def exchange_with(  # noqa: PLR0913 - a call, and all that is known of it
     losses = tuple(map(str, (*foreign, *translated.losses)))
     if losses and is_strict:
         raise NotTranslatableError(f"the model's API has no place for all of this call ({losses[0]}); leave that out")
-    return Exchange(translated.body, losses, translated.context)
+    written = translated.body
+    if cached_from_tokens is not None and spoken is ApiFormat.MESSAGES:
+        written = with_cache_marks(written, least_tokens=cached_from_tokens)
+    return Exchange(written, losses, translated.context)
 
 
 class _AsItCame:
