@@ -73,7 +73,7 @@ def user(text: str) -> Message:
 
 
 USE: Final = Message(role=Role.ASSISTANT, text="", tool_calls=("look",))
-RESULT: Final = Message(role=Role.TOOL, text="here is the code")
+RESULT: Final = Message(role=Role.TOOL, text="it is done")
 SYSTEM: Final = Message(role=Role.SYSTEM, text="You are an agent.")
 
 
@@ -284,6 +284,16 @@ def test_memory_and_redis_keep_the_same(told: list[tuple[str, Pin]], redis: Redi
     for key in "xyz":
         memory, server = (store.read(key) for store in stores)
         assert memory == server == tuple(pin for its, pin in reversed(told) if its == key)[:MOST_PINS]
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+def test_session_keeps_its_latest_turns_alone(kind: str, redis: RedisServer) -> None:
+    """Of however many turns, the latest eight are known."""
+    store: SessionStore = MemorySessions(size=10, ttl_s=60) if kind == "memory" else shared(redis)
+    for number in range(20):
+        store.push("x", Pin(system="s", tools="", turn=str(number), model="a/b", route=None, reason="no_match"))
+
+    assert [pin.turn for pin in store.read("x")] == ["19", "18", "17", "16", "15", "14", "13", "12"]
 
 
 def test_async_and_blocking_ways_are_one(redis: RedisServer) -> None:
