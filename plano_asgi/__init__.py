@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Scores, Source
     from plano_asgi.errors import ArtifactError, CallError, ConfigurationError, MissingExtraError, PlanoError
     from plano_asgi.http import PlanoMiddleware, PlanoState, decision
+    from plano_asgi.outbound import transport, wrap_client
     from plano_asgi.preferences import RoutingPolicy, RoutingPreference
     from plano_asgi.router import Router
     from plano_asgi.settings import Settings, load_settings
@@ -49,6 +50,8 @@ __all__ = [
     "decision",
     "load_router",
     "load_settings",
+    "transport",
+    "wrap_client",
 ]
 
 _HOMES: Final = {
@@ -58,6 +61,7 @@ _HOMES: Final = {
     "decisions": ("PolicySource", "Reason", "RoutingDecision", "Scores", "Source"),
     "errors": ("ArtifactError", "CallError", "ConfigurationError", "MissingExtraError", "PlanoError"),
     "http": ("PlanoMiddleware", "PlanoState", "decision"),
+    "outbound": ("transport", "wrap_client"),
     "preferences": ("RoutingPolicy", "RoutingPreference"),
     "router": ("Router",),
     "settings": ("Settings", "load_settings"),

@@ -15,12 +15,14 @@ PlanoError
 │   ├── NotTranslatableError (ValueError)   the call holds what the provider's API has no place for
 │   ├── UnusableAnswerError             what a provider sent is not an answer of its API
 │   ├── RoutingUnavailableError         `routing.on_error: reject`, and no decision could be had
-│   └── ForwardingError                 no model provider has answered, or none can
+│   ├── ForwardingError                 no model provider has answered, or none can
+│   └── LoopError                       the call has come round to where it was
 ├── CasesError (ValueError)             at a desk: every fault of an evaluation's cases, at once
 ├── ExportError (ValueError)            at a desk: a model cannot be exported, or its export is not as good as it
 ├── NetworkError (OSError)              another server could not be asked, or its answer is of no use
 │   ├── NetworkTimeoutError             ... within the time it was given
-│   └── NoConnectionError               ... since there is no connection to it
+│   ├── NoConnectionError               ... since there is no connection to it
+│   └── NoCredentialsError              ... since there is nothing to sign the request with
 ├── StoreError (OSError)                what is shared or kept elsewhere cannot be had; never reaches a caller as such
 └── ClassificationError (RuntimeError)  the classifier has no answer; never reaches a caller as such
     ├── ClassifierTimeoutError
@@ -201,12 +203,24 @@ class ForwardingError(CallError):
         self.retry_after_s = retry_after_s or 0.0
 
 
+class LoopError(CallError):
+    """A call that routers send to each other, round and round; it is refused everywhere."""
+
+    def __init__(self, message: str) -> None:
+        """Describe the loop; always 508."""
+        super().__init__(message, status=508, code="loop_detected")
+
+
 class NetworkError(PlanoError, OSError):
     """Another server could not be asked, or its answer is of no use; names neither a URL's path nor what was sent."""
 
 
 class NetworkTimeoutError(NetworkError):
     """Another server did not answer within the time it was given."""
+
+
+class NoCredentialsError(NetworkError):
+    """There is nothing to sign a request with; nothing was sent."""
 
 
 class NoConnectionError(NetworkError):

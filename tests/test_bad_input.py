@@ -166,10 +166,16 @@ def policies(path: str) -> Iterator[tuple[str, bytes, int, str, str]]:
     for key in ("base_url", "endpoint", "access_key", "headers", "provider_interface", "passthrough_auth"):
         yield f"policy with {key}", by_model(**{key: CANARY}), 400, "unknown_parameter", f"routing_policy[0].{key}"
     yield "policy with an odd key", by_model(**{f"a\r\n{CANARY}": 1}), 400, "unknown_parameter", "routing_policy[0]"
-    for model in ("http://169.254.169.254/latest", "file:///etc/passwd", "openai/../../x", f"openai/\r\n{CANARY}", "x"):
+    for model in (
+        "http://169.254.169.254/latest",
+        "file:///etc/passwd",
+        "openai/../../x",
+        f"openai/\r\n{CANARY}",
+        "x y",
+    ):
         yield f"policy model {model!r}", by_model(model=model), 400, "invalid_value", "routing_policy[0].model"
-    undeclared = by_model(model=f"openai/{CANARY}")
-    yield "undeclared model", undeclared, 403, "model_not_allowed", "routing_policy"
+    for name, model in {"undeclared model": f"openai/{CANARY}", "unknown alias": CANARY}.items():
+        yield name, by_model(model=model), 403, "model_not_allowed", "routing_policy"
     at = "routing_policy[0].routing_preferences"
     for name, value in {"other": "other", "empty": "", "newline": f"{CANARY}\n", "long": CANARY * 5}.items():
         renamed = by_model(routing_preferences=[route | {"name": value}])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from plano_asgi.conversation import ApiFormat, LLMCall, Message, Role
 from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Scores, Source
 from plano_asgi.errors import PolicyRefusedError
-from plano_asgi.policy import Rules, Unmatched, check_inline, decide, undecided
+from plano_asgi.policy import Rules, Unmatched, checked_inline, decide, undecided
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 from plano_asgi.providers import ModelCatalog, ModelProvider
 
@@ -198,14 +198,14 @@ def inline(*models: str) -> RoutingPolicy:
 
 def test_an_inline_policy_of_declared_models_is_allowed() -> None:
     """A policy that chooses among declared models passes, and so does one without routes."""
-    check_inline(inline(DEFAULT, "openai/gpt-4o"), CATALOG, allowed=True)
-    check_inline(RoutingPolicy(), CATALOG, allowed=True)
+    checked_inline(inline(DEFAULT, "openai/gpt-4o"), CATALOG, allowed=True)
+    checked_inline(RoutingPolicy(), CATALOG, allowed=True)
 
 
 def test_an_undeclared_model_is_refused_without_being_quoted() -> None:
     """A model that is not declared is refused with 403, by the number of its route and not by its name."""
     with pytest.raises(PolicyRefusedError, match="route 1 ") as caught:
-        check_inline(inline("openai/gpt-4o", "evil/planted"), CATALOG, allowed=True)
+        checked_inline(inline("openai/gpt-4o", "evil/planted"), CATALOG, allowed=True)
 
     assert (caught.value.status, caught.value.code) == (403, "model_not_allowed")
     assert "planted" not in caught.value.message
@@ -214,6 +214,6 @@ def test_an_undeclared_model_is_refused_without_being_quoted() -> None:
 def test_a_service_may_refuse_every_inline_policy() -> None:
     """Where inline policies are not allowed, even one that names declared models only is refused with 403."""
     with pytest.raises(PolicyRefusedError) as caught:
-        check_inline(inline(DEFAULT), CATALOG, allowed=False)
+        checked_inline(inline(DEFAULT), CATALOG, allowed=False)
 
     assert (caught.value.status, caught.value.code) == (403, "inline_policy_not_allowed")

@@ -150,7 +150,7 @@ SMUGGLED = ("base_url", "endpoint", "access_key", "headers", "provider_interface
                 "http://169.254.169.254/x",
                 "file:///etc/passwd",
                 "openai/../../x",
-                "gpt",
+                "gpt 4",
                 "",
                 "a/b c",
                 "a/b\n",
@@ -160,7 +160,7 @@ SMUGGLED = ("base_url", "endpoint", "access_key", "headers", "provider_interface
         (PREFERENCES, in_route({"models": []}), f"{ITEM}.models", "empty_array"),
         (PREFERENCES, in_route({"models": None}), f"{ITEM}.models", MISSING),
         (PREFERENCES, in_route({"models": "a/b"}), f"{ITEM}.models", "invalid_type"),
-        (PREFERENCES, in_route({"models": ["a/b", "c"]}), f"{ITEM}.models[1]", "invalid_value"),
+        (PREFERENCES, in_route({"models": ["a/b", "c d"]}), f"{ITEM}.models[1]", "invalid_value"),
         (PREFERENCES, in_route({"base_url": "x"}), f"{ITEM}.base_url", "unknown_parameter"),
         (PREFERENCES, in_route({"access_kez": "x"}), ITEM, "unknown_parameter"),
         *(

@@ -1,8 +1,9 @@
 """Settings to what calls model providers."""
 
+from plano_asgi.assembly.signing import build_sign
 from plano_asgi.net import StreamingClient
 from plano_asgi.settings import Settings
-from plano_asgi.upstream import BreakerRules, Breakers, Deadlines, FailoverRules, Forwarder, server_of
+from plano_asgi.upstream import BreakerRules, Breakers, Deadlines, FailoverRules, Forwarder, Keys, server_of
 
 
 def build_forwarder(settings: Settings) -> Forwarder:
@@ -27,4 +28,6 @@ def build_forwarder(settings: Settings) -> Forwarder:
         ),
         breakers=Breakers(BreakerRules(failures=failover.breaker_failures, open_s=failover.breaker_open_s)),
         names_models=settings.response_headers,
+        keys=Keys(rest_s=failover.key_rest_s),
+        sign=build_sign(settings.catalog),
     )

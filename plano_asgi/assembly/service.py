@@ -36,6 +36,10 @@ class Service:
     async def aclose(self) -> None:
         """Stop deciding and close this event loop's connections; a later `router.start` opens it all again."""
         self.router.close()
+        await self.disconnect()
+
+    async def disconnect(self) -> None:
+        """Close this event loop's connections; the next call opens new ones."""
         if self.gateway:
             await self.gateway.aclose()
         if self.redis:

@@ -8,7 +8,7 @@ import typer
 from plano_asgi.classify.prompts import CHAT_MARKS, DEFAULT_LIMIT, PromptForm, PromptWriter, estimated_tokens
 from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.errors import CallError
-from plano_asgi.policy import check_inline
+from plano_asgi.policy import checked_inline
 from plano_asgi.settings import Settings
 from plano_asgi.wire import JsonDocument, read_call, read_document
 
@@ -42,7 +42,7 @@ def print_prompt(
     try:
         call = _read(body, api_format)
         if call.inline_policy is not None:
-            check_inline(call.inline_policy, settings.catalog, allowed=settings.routing.inline == "allow")
+            checked_inline(call.inline_policy, settings.catalog, allowed=settings.routing.inline == "allow")
     except CallError as error:
         raise typer.BadParameter(str(error), param_hint="BODY") from None
     model = _model(settings)

@@ -10,6 +10,7 @@ from plano_asgi.errors import CallError, ForwardingError, WireFormatError
 from plano_asgi.events import CALL_FORWARDED, get_logger
 from plano_asgi.gateway.account import Account
 from plano_asgi.gateway.speed import note_speed
+from plano_asgi.hops import check_hops, hops_of
 from plano_asgi.policy import Needs, capabilities_of, fit_capabilities, needs_of, pool_of
 from plano_asgi.router import Router
 from plano_asgi.translate import Signers
@@ -56,6 +57,16 @@ class Gateway:
     is_strict: bool = False
     cached_from_tokens: int | None = None
 
+    async def decide(self, served: GatewayCall, account: Account) -> RoutingDecision:
+        """Return where a call goes, and note it in its account; what is decided there already stands.
+
+        Raises:
+            CallError: The call cannot be decided.
+        """
+        if account.decision is None:
+            account.decision = await self.router.aroute(served.call, bypass=served.bypass)
+        return account.decision
+
     async def serve(self, served: GatewayCall, account: Account) -> ForwardedAnswer:
         """Return the answer of the first model that has one, begun; its pieces are the caller's to close.
 
@@ -66,10 +77,11 @@ class Gateway:
         Raises:
             CallError: There is no answer, or the call cannot be decided.
         """
+        check_hops(hops_of(served.client_headers))
         call, document = served.call, served.document
         account.is_stream = call.is_stream
         needs = needs_of(call, document.value)
-        decided = await self.router.aroute(call, bypass=served.bypass)
+        decided = await self.decide(served, account)
         account.decision = decision = fit_capabilities(decided, needs, catalog=self.router.catalog)
         pool = pool_of(decision, needs, catalog=self.router.catalog, to_default=self.to_default)
         if not pool:

@@ -18,11 +18,10 @@ from plano_asgi.http.bodies import ClientDisconnectedError, read_body
 from plano_asgi.http.endpoints import LARGE_BODY_BYTES
 from plano_asgi.http.state import STATE_KEY, PlanoState
 from plano_asgi.intake import Headers, RoutingRequest, check_head, error_answer, read_routing_request
-from plano_asgi.intake.rewriting import RawHeaders, decision_headers
+from plano_asgi.intake.rewriting import RawHeaders, decision_headers, losses_headers
 from plano_asgi.settings import Settings
 from plano_asgi.upstream import ForwardedAnswer
 
-LOSSES_HEADER: Final = b"x-plano-losses"
 GRACE_S: Final = 5.0  # beyond the deadline of a whole call, for a caller that reads slowly
 
 
@@ -119,8 +118,7 @@ class ForwardingEndpoint:
     def _told_of(self, account: Account) -> RawHeaders:
         decision = account.served
         told = decision_headers(decision) if decision and self.settings.response_headers else []
-        lost = [loss.partition(":")[0] for loss in account.losses]
-        return [*told, (LOSSES_HEADER, ", ".join(lost).encode("latin-1", "replace"))] if lost else told
+        return [*told, *losses_headers(account.losses)]
 
     def _conclude(self, scope: Scope, account: Account) -> None:
         """Tell the log how a decided call has ended, and the apps in front who has served it."""

@@ -17,12 +17,16 @@ from plano_asgi.errors import (
     AmbiguousBodyError,
     CallError,
     InlinePolicyError,
+    LoopError,
     PlanoError,
     PolicyRefusedError,
     RoutingUnavailableError,
 )
 from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, CLASSIFIER_FAILED, get_logger
+from plano_asgi.hops import carrying, check_hops, hops_of
 from plano_asgi.http.endpoints import LARGE_BODY_BYTES, decision_endpoints, send_answer
+from plano_asgi.http.models import models_endpoint
+from plano_asgi.http.paths import path_in_app
 from plano_asgi.http.replay import NOTHING_TAKEN, BodyEnd, TakenBody, take_body
 from plano_asgi.http.state import STATE_KEY, OwnMapping, PlanoState
 from plano_asgi.intake import Headers, error_answer
@@ -33,7 +37,13 @@ from plano_asgi.router import Router
 from plano_asgi.settings import Settings, load_settings
 from plano_asgi.wire import recognise
 
-REFUSED_ALWAYS: Final = (AmbiguousBodyError, InlinePolicyError, PolicyRefusedError, RoutingUnavailableError)
+REFUSED_ALWAYS: Final = (
+    AmbiguousBodyError,
+    InlinePolicyError,
+    LoopError,
+    PolicyRefusedError,
+    RoutingUnavailableError,
+)
 
 Connection = tuple[Scope, Receive, Send]
 
@@ -72,6 +82,7 @@ class PlanoMiddleware:
         self._service = build_service(self._settings, router=router)
         self._router = self._service.router
         self._endpoints = decision_endpoints(self._settings, self._router)
+        self._models = models_endpoint(self._settings)
         self._forwarding: Mapping[ApiFormat, ASGIApp] = {}
         if self._service.gateway:
             from plano_asgi.http.forwarding import forwarding_endpoints  # noqa: PLC0415 - brings an HTTP client along
@@ -89,11 +100,14 @@ class PlanoMiddleware:
         path = _path_in_app(scope)
         if endpoint := self._endpoints.get(path):
             await endpoint(scope, receive, send)
+        elif self._models and self._models.serves(scope):
+            await self._models(scope, receive, send)
         elif scope["method"] == "POST" and (api_format := self._format_of(path)) and not _is_rewritten(scope):
             if self._forwarding:
                 await self._forwarding[api_format](scope, receive, send)
             elif passed_on := await self._take_in(api_format, scope, receive, send):
-                await self._app(*passed_on)
+                with carrying(hops_of(scope["headers"])):
+                    await self._app(*passed_on)
         else:
             await self._app(scope, receive, send)
 
@@ -114,6 +128,7 @@ class PlanoMiddleware:
         if taken.end is BodyEnd.BROKEN_OFF:
             return as_it_came
         try:
+            check_hops(hops_of(scope["headers"]))
             if taken.end is BodyEnd.TOO_LARGE:
                 raise too_large(limit)
             request = await self._read(api_format, headers, taken.data)
@@ -232,9 +247,7 @@ def _path_in_app(scope: Scope) -> str:
     """Return the path less `root_path`; empty where an encoded slash makes it say two things."""
     if b"%2f" in (scope.get("raw_path") or b"").lower():
         return ""
-    path: str = scope["path"]
-    root = scope.get("root_path", "").rstrip("/")
-    return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
+    return path_in_app(scope)
 
 
 def _with_headers(send: Send, decision: RoutingDecision) -> Send:

@@ -18,7 +18,9 @@ from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError
 from plano_asgi.events import CLASSIFIER_FAILED, get_logger
 from plano_asgi.http.endpoints import decision_endpoints
+from plano_asgi.http.models import is_spelt_out, models_endpoint
 from plano_asgi.intake import Headers, error_answer
+from plano_asgi.intake.model_list import MODELS_PATH
 from plano_asgi.intake.routing_requests import ENDPOINTS
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
@@ -37,7 +39,10 @@ def create_app(settings: Settings, router: Router) -> Starlette:
 
         served = forwarding_endpoints(settings, service.gateway)
         endpoints |= {FORMATS[api_format].path: endpoint for api_format, endpoint in served.items()}
-    call_routes = [_ExactRoute(path, endpoint) for path, endpoint in endpoints.items()]
+    call_routes: list[Route] = [_ExactRoute(path, endpoint) for path, endpoint in endpoints.items()]
+    if listing := models_endpoint(settings):
+        paths = (MODELS_PATH, f"{MODELS_PATH}/{{id:path}}")
+        call_routes += [_ModelRoute(path, listing, methods=["GET"]) for path in paths]
     app = Starlette(
         routes=[*call_routes, Route(HEALTH_PATH, _health), Route(READINESS_PATH, _readiness)],
         lifespan=_lifespan,
@@ -59,6 +64,13 @@ class _ExactRoute(Route):
         if b"%2f" in (scope.get("raw_path") or b"").lower():
             return Match.NONE, {}
         return super().matches(scope)
+
+
+class _ModelRoute(Route):
+    """A route to the list of models, in whose ids a slash may be encoded, and only there."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return super().matches(scope) if is_spelt_out(scope) else (Match.NONE, {})
 
 
 @asynccontextmanager

@@ -72,6 +72,11 @@ def _session(decision: RoutingDecision) -> dict[str, object]:
     return told | {key: reason.value for key, reason in reasons.items() if reason is not None}
 
 
+def json_answer(status: int, body: bytes, *, api_format: ApiFormat, request_id: str) -> Answer:
+    """Return a JSON body as an answer of the caller's API."""
+    return _json(status, body, _request_id_header(api_format, request_id))
+
+
 def error_answer(error: CallError, *, api_format: ApiFormat, request_id: str) -> Answer:
     """Return an error in the shape of the caller's API, with what the SDKs need to know about trying again."""
     again = ("retry-after", str(ceil(error.retry_after_s))) if error.is_retryable else ("x-should-retry", "false")

@@ -15,6 +15,7 @@ _ABOUT_THE_OLD_BYTES: Final = frozenset(
     {b"content-length", b"transfer-encoding", b"content-encoding", b"content-md5", b"content-digest", b"digest"}
 )
 _OURS: Final = b"x-plano-"
+_LOSSES: Final = b"x-plano-losses"
 _BYPASS: Final = BYPASS_HEADER.encode()
 _KEEPS_MODEL: Final = frozenset({Reason.BYPASSED, Reason.NOT_APPLICABLE})
 
@@ -25,9 +26,10 @@ def rewritten_body(
     """Return the body with the decided model and without an inline policy; every other byte as it came.
 
     The model is written as its provider names it, or `qualified`. It stays as it is where the decision leaves it, or
-    keeps one that nobody declares.
+    keeps one that nobody declares; an alias is never left, since only we know it.
     """
-    provider = None if decision.reason in _KEEPS_MODEL else catalog.provider_of(decision.would_use or "")
+    is_kept = decision.reason in _KEEPS_MODEL and document.value.get("model") not in catalog.aliases
+    provider = None if is_kept else catalog.provider_of(decision.would_use or "")
     if provider is None:
         return rewrite(document, model=None)
     return rewrite(document, model=provider.model if qualified else bare_model(provider.model))
@@ -49,6 +51,12 @@ def decision_headers(decision: RoutingDecision) -> RawHeaders:
     if decision.confidence is not None:
         told["x-plano-confidence"] = f"{decision.confidence:.4f}"
     return [(name.encode(), value.encode("latin-1", "replace")) for name, value in told.items() if value]
+
+
+def losses_headers(losses: Iterable[str]) -> RawHeaders:
+    """Return the header that names what was lost in translation, without the reasons; none where nothing was."""
+    lost = ", ".join(loss.partition(":")[0] for loss in losses)
+    return [(_LOSSES, lost.encode("latin-1", "replace"))] if lost else []
 
 
 def _is_stale(name: bytes) -> bool:

@@ -10,6 +10,7 @@ from typing import Final
 import httpx
 
 from plano_asgi.errors import NetworkError, NetworkTimeoutError
+from plano_asgi.net.streamed_answer import innermost
 
 IDLE_CONNECTION_S: Final = 4.0  # less than the 5 s after which common servers close theirs, so that none closes in use
 
@@ -69,9 +70,9 @@ class HttpClient:
         except (httpx.TimeoutException, TimeoutError) as error:
             raise NetworkTimeoutError(f"no complete answer within {timeout_s * 1000:.0f} ms") from error
         except (httpx.ConnectError, UnicodeError) as error:  # the latter: a host's name that DNS cannot carry
-            raise NetworkError(f"there is no connection ({_kind(error)})") from error
+            raise NetworkError(f"there is no connection ({innermost(error)})") from error
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:  # the last: it was closed meanwhile
-            raise NetworkError(f"the exchange broke off ({_kind(error)})") from error
+            raise NetworkError(f"the exchange broke off ({innermost(error)})") from error
 
     def _begun(self, request: httpx.Request, *, until: float) -> httpx.Response:
         """Return an answer of which the head is read; a server may close a kept connection just as it is used again."""
@@ -119,11 +120,3 @@ def _body(response: httpx.Response, *, until: float, most_bytes: int) -> bytes:
         if monotonic() > until:
             raise TimeoutError
     return bytes(body)
-
-
-def _kind(error: Exception) -> str:
-    """Return the name of the error behind an error; its words may hold addresses and are not ours."""
-    cause: BaseException = error
-    while cause.__cause__ or cause.__context__:
-        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]  # one of both is there
-    return type(cause).__name__

@@ -1,6 +1,6 @@
 """A pooled HTTP client for event loops, whose answers are read piece by piece."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from itertools import count
@@ -13,7 +13,7 @@ from anyio.lowlevel import RunVar
 
 from plano_asgi.errors import NetworkError, NetworkTimeoutError, NoConnectionError
 from plano_asgi.net.connections import Connections
-from plano_asgi.net.decoding import decoder_of
+from plano_asgi.net.streamed_answer import StreamedAnswer, innermost
 
 MOST_URLS: Final = 1_024
 CLOSING_S: Final = 1.0
@@ -51,7 +51,7 @@ class StreamingClient:
         )
         self._of_this_loop: RunVar[Connections | None] = RunVar(f"plano_asgi_client_{next(_numbers)}")
 
-    async def open(self, request: HttpRequest) -> "StreamedAnswer":
+    async def open(self, request: HttpRequest) -> StreamedAnswer:
         """Return an answer of which the head is read; whoever asks closes it, and bounds the time that it may take.
 
         Raises:
@@ -67,18 +67,18 @@ class StreamingClient:
         leased = _Leased(connections, transport)
         try:
             response = await transport.handle_async_request(self._as_sent(request))
-            leased.response = response
-            return StreamedAnswer(leased, response)
+            leased.begin(response)
+            return StreamedAnswer(response.status_code, response.headers, leased)
         except BaseException as error:
             await leased.aclose()
             if isinstance(error, httpx.PoolTimeout):
                 raise NetworkTimeoutError("all connections to the server are in use") from None
             if isinstance(error, (*_NO_CONNECTION, UnicodeError)):  # the last: a host's name that DNS cannot carry
-                raise NoConnectionError(f"there is no connection ({_kind(error)})") from None
+                raise NoConnectionError(f"there is no connection ({innermost(error)})") from None
             if isinstance(
                 error, (httpx.HTTPError, httpx.InvalidURL, RuntimeError)
             ):  # the last: it was closed meanwhile
-                raise NetworkError(f"the exchange broke off ({_kind(error)})") from None
+                raise NetworkError(f"the exchange broke off ({innermost(error)})") from None
             raise
 
     async def aclose(self) -> None:
@@ -110,7 +110,20 @@ class _Leased:
     connections: Connections
     transport: httpx.AsyncHTTPTransport
     response: httpx.Response | None = None
+    raw: AsyncIterator[bytes] | None = None
     is_over: bool = False
+
+    def begin(self, response: httpx.Response) -> None:
+        """Take over a response of which the head is read."""
+        self.response = response
+        self.raw = response.aiter_raw()
+
+    async def read(self) -> bytes:
+        """Return the next piece as the server has sent it, empty at the end."""
+        try:
+            return await anext(self.raw, b"") if self.raw else b""
+        except (httpx.HTTPError, httpx.StreamError, RuntimeError) as error:
+            raise NetworkError(f"the answer broke off ({innermost(error)})") from None
 
     async def aclose(self) -> None:
         """Give the connection back where the answer is read, and close it where it is not; whatever is cancelled."""
@@ -127,51 +140,6 @@ class _Leased:
                 await self.connections.give_back(self.transport, is_usable=is_closed)
 
 
-class StreamedAnswer:
-    """An answer under way, decoded; to be read by one task at a time and closed in the end.
-
-    Attributes:
-        status: HTTP status.
-        headers: Headers by lower-case name.
-    """
-
-    def __init__(self, leased: _Leased, response: httpx.Response) -> None:
-        """Take over a response of which the head is read.
-
-        Raises:
-            NetworkError: It is encoded in a way that cannot be read; then nothing is taken over.
-        """
-        self._decoder: Final = decoder_of(response.headers.get("content-encoding", ""))
-        self.status: Final = response.status_code
-        self.headers: Final[Mapping[str, str]] = dict(response.headers)
-        self._leased: Final = leased
-        self._raw: Final = response.aiter_raw()
-        self._pending: Iterator[bytes] = iter(())
-
-    async def read(self) -> bytes:
-        """Return the next piece, empty at the end.
-
-        Raises:
-            NetworkError: The answer broke off, or is not what its encoding says.
-        """
-        while True:
-            if piece := next(self._pending, b""):
-                return piece
-            try:
-                raw = await anext(self._raw, b"")
-            except (httpx.HTTPError, httpx.StreamError, RuntimeError) as error:
-                raise NetworkError(f"the answer broke off ({_kind(error)})") from None
-            if not raw:
-                if not self._decoder.is_at_end():
-                    raise NetworkError("the answer broke off within its content encoding")
-                return b""
-            self._pending = self._decoder.feed(raw)
-
-    async def aclose(self) -> None:
-        """Give the connection back where the answer is read, and close it where it is not; whatever is cancelled."""
-        await self._leased.aclose()
-
-
 @cache
 def _trust() -> SSLContext:
     """Return what every client trusts; reading it takes too long for an event loop."""
@@ -182,11 +150,3 @@ def _trust() -> SSLContext:
 def _parsed(url: str) -> httpx.URL:
     """Return a URL as httpx reads it; those of the declared models come again and again."""
     return httpx.URL(url)
-
-
-def _kind(error: BaseException) -> str:
-    """Return the name of the error behind an error; its words may hold addresses and are not ours."""
-    cause: BaseException = error
-    while cause.__cause__ or cause.__context__:
-        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]  # one of both is there
-    return type(cause).__name__

@@ -4,7 +4,7 @@ from plano_asgi.policy.calibration import Calibration
 from plano_asgi.policy.capabilities import Needs, needs_of
 from plano_asgi.policy.deciding import Rules, Unmatched, best_route, decide, undecided
 from plano_asgi.policy.formats import fit_format
-from plano_asgi.policy.inline import check_inline
+from plano_asgi.policy.inline import checked_inline
 from plano_asgi.policy.known_models import capabilities_of
 from plano_asgi.policy.places import place_of
 from plano_asgi.policy.pools import fit_capabilities, pool_of
@@ -21,7 +21,7 @@ __all__ = [
     "Unmatched",
     "best_route",
     "capabilities_of",
-    "check_inline",
+    "checked_inline",
     "decide",
     "fit_capabilities",
     "fit_format",

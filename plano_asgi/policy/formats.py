@@ -11,7 +11,7 @@ from plano_asgi.providers import ModelCatalog, convention_of
 def speaks(model: str, api_format: ApiFormat, catalog: ModelCatalog) -> bool:
     """Return whether a qualified model's provider speaks an API natively."""
     provider = catalog.provider_of(model)
-    return api_format in (provider.api_formats if provider else convention_of(model).speaks)
+    return api_format in (provider.api_formats if provider else convention_of(model).api_formats)
 
 
 def fit_format(decision: RoutingDecision, call: LLMCall, *, rules: Rules, catalog: ModelCatalog) -> RoutingDecision:

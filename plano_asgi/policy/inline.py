@@ -1,15 +1,17 @@
 """What an inline policy may ask for."""
 
+from dataclasses import replace
+
 from plano_asgi.errors import PolicyRefusedError
 from plano_asgi.preferences import RoutingPolicy
 from plano_asgi.providers import ModelCatalog
 
 
-def check_inline(policy: RoutingPolicy, catalog: ModelCatalog, *, allowed: bool) -> None:
-    """Guarantee that an inline policy is allowed here and chooses among declared models only.
+def checked_inline(policy: RoutingPolicy, catalog: ModelCatalog, *, allowed: bool) -> RoutingPolicy:
+    """Return an inline policy, aliases replaced by their models, that is allowed here and names declared models only.
 
     Raises:
-        PolicyRefusedError: It is not, or does not.
+        PolicyRefusedError: It is not allowed, or names others.
     """
     if not allowed:
         raise PolicyRefusedError(
@@ -17,11 +19,15 @@ def check_inline(policy: RoutingPolicy, catalog: ModelCatalog, *, allowed: bool)
             code="inline_policy_not_allowed",
             param="routing_policy",
         )
+    preferences = []
     for number, preference in enumerate(policy.preferences):
-        if catalog.undeclared(preference.models):
+        models = tuple(dict.fromkeys(catalog.aliases.get(name, name) for name in preference.models))
+        if catalog.undeclared(models):
             raise PolicyRefusedError(
                 f"route {number} of the inline policy names a model that this service does not declare; "
-                "use a model of its configuration",
+                "use a model of its configuration, written provider/model-name, or an alias",
                 code="model_not_allowed",
                 param="routing_policy",
             )
+        preferences.append(replace(preference, models=models))
+    return RoutingPolicy(preferences=tuple(preferences))

@@ -11,7 +11,7 @@ from plano_asgi.conversation import Conversation, LLMCall, Role
 from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Scores, Source
 from plano_asgi.errors import ClassificationError, RoutingUnavailableError
 from plano_asgi.events import CACHE_FAILED, CLASSIFIER_FAILED, get_logger
-from plano_asgi.policy import Rules, check_inline, decide, undecided
+from plano_asgi.policy import Rules, checked_inline, decide, undecided
 from plano_asgi.preferences import RoutingPolicy
 from plano_asgi.providers import ModelCatalog
 from plano_asgi.router.classifications import Classifications
@@ -83,8 +83,8 @@ class Deciding:
         """
         policy, policy_source = self.policy, PolicySource.CONFIG
         if call.inline_policy is not None:
-            check_inline(call.inline_policy, self.catalog, allowed=self.allow_inline)
-            policy, policy_source = call.inline_policy, PolicySource.INLINE
+            policy = checked_inline(call.inline_policy, self.catalog, allowed=self.allow_inline)
+            policy_source = PolicySource.INLINE
         if bypass or not self.is_enabled:
             return undecided(call, rules=self.rules, reason=Reason.BYPASSED, policy_source=policy_source)
         if not self.rules.apply_to(call):

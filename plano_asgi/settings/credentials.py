@@ -13,16 +13,26 @@ _PLAIN_NAME = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")  # what a variable is n
 
 def conventional_key(model: str, environ: Mapping[str, str]) -> Secret | None:
     """Return the key in the conventional variable of a qualified model's provider, or None."""
-    for name in convention_of(model).key_variables:
-        if text := environ.get(name, "").strip():
-            return Secret(text)
-    return None
+    name = conventional_variable(model, environ)
+    return Secret(environ[name].strip()) if name else None
+
+
+def conventional_variable(model: str, environ: Mapping[str, str]) -> str | None:
+    """Return the conventional variable that holds a key of a qualified model's provider, or None."""
+    return next((name for name in convention_of(model).key_variables if environ.get(name, "").strip()), None)
 
 
 def seal_credentials(draft: Draft, environ: Mapping[str, str]) -> None:
     """Turn every credential in the tree into a `Secret`, references resolved, so that nothing later can show one."""
     for keys, provider in draft.mappings("model_providers"):
         _seal(draft, provider, (*keys, "access_key"), environ)
+        ring = provider.get("access_key")
+        if isinstance(ring, list):
+            _seal_list(draft, ring, (*keys, "access_key"), environ)
+        aws = provider.get("aws")
+        if isinstance(aws, dict):
+            for name in ("access_key_id", "secret_access_key", "session_token"):
+                _seal(draft, aws, (*keys, "aws", name), environ)
         headers = provider.get("headers")
         if isinstance(headers, dict):
             for name in headers:
@@ -33,22 +43,34 @@ def seal_credentials(draft: Draft, environ: Mapping[str, str]) -> None:
             _seal(draft, container, (section, name), environ)
 
 
+def _seal_list(draft: Draft, entries: list[object], keys: Keys, environ: Mapping[str, str]) -> None:
+    """Replace the credentials of a list, each a text or in `{key, weight}`, by secrets."""
+    for index, entry in enumerate(entries):
+        if isinstance(entry, dict):
+            _seal(draft, entry, (*keys, index, "key"), environ)
+        elif isinstance(entry, str):
+            entries[index] = _sealed(draft, entry, (*keys, index), environ)
+
+
 def _seal(draft: Draft, container: dict[str, object], keys: Keys, environ: Mapping[str, str]) -> None:
     """Replace one credential by a secret; anything but text is left for validation to refuse."""
     name = str(keys[-1])
     written = container.get(name)
-    if not isinstance(written, str):
-        return
+    if isinstance(written, str):
+        container[name] = _sealed(draft, written, keys, environ)
+
+
+def _sealed(draft: Draft, written: str, keys: Keys, environ: Mapping[str, str]) -> Secret | None:
+    """Return a credential as a secret; None, and a fault, where the variable that it refers to has none."""
     reference = _REFERENCE.fullmatch(written)
     if reference is None:
-        container[name] = Secret(written)
-        return
+        return Secret(written)
     variable = reference.group(1) or reference.group(2)
     found = environ.get(variable)
-    container[name] = Secret(found) if found else None
     if not found:
         shown = variable if _PLAIN_NAME.fullmatch(variable) else "which it refers to"
         what = (
             f"the environment variable {shown} is {'not set' if found is None else 'empty'}; set it, or write the key"
         )
         draft.fault(keys, what)
+    return Secret(found) if found else None

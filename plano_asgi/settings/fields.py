@@ -17,6 +17,7 @@ FAULT_TYPE: Final = "plano"  # pydantic's error type for a sentence of ours, whi
 _MAX_TEXT_CHARS: Final = 512
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_URL_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,62}")  # a region, or a project
 _URL_CHARS = re.compile(r"[\x21-\x7e]{1,2048}")
 
 
@@ -60,6 +61,11 @@ def _header_name_fault(text: str) -> str | None:
     return None if _HEADER_NAME.fullmatch(text) else "a header name has letters, digits and hyphens only"
 
 
+def _url_part_fault(text: str) -> str | None:
+    """Return what is wrong with a region or a project, or None."""
+    return None if _URL_PART.fullmatch(text) else "expected 1 to 63 letters, digits and hyphens, e.g. eu-central-1"
+
+
 def _url_fault(text: str) -> str | None:
     """Return what is wrong with a provider's URL, or None."""
     expected = "expected a URL such as https://api.example.com/v1"
@@ -79,7 +85,7 @@ def _url_fault(text: str) -> str | None:
     return None
 
 
-def _secret(value: object) -> Secret:
+def secret_of(value: object) -> Secret:
     """Return the value as a secret that an HTTP header can carry."""
     if not isinstance(value, Secret | str):
         raise fault("expected text; put it in quotes")
@@ -108,6 +114,10 @@ Text = Annotated[str, Strict(), _checked(_text_fault)]
 Device = Annotated[str, Strict(), _checked(_device_fault)]
 PathEnd = Annotated[str, Strict(), _checked(_path_fault)]
 Model = Annotated[str, Strict(), _checked(providers.model_fault)]
+ModelReference = Annotated[str, Strict(), _checked(providers.reference_fault)]
+DeclaredModel = Annotated[str, Strict(), _checked(providers.declared_model_fault)]
+Alias = Annotated[str, Strict(), _checked(providers.alias_fault)]
+UrlPart = Annotated[str, Strict(), _checked(_url_part_fault)]
 RouteName = Annotated[str, Strict(), _checked(preferences.name_fault)]
 Description = Annotated[str, Strict(), _checked(preferences.description_fault)]
 Folder = Annotated[Path, BeforeValidator(_path)]
@@ -115,7 +125,7 @@ File = Annotated[Path, BeforeValidator(_path)]
 BaseUrl = Annotated[str, Strict(), _checked(_url_fault)]
 HeaderName = Annotated[str, Strict(), _checked(_header_name_fault)]
 Prefer = Annotated[preferences.SelectionPolicy, BeforeValidator(_empty_is_none)]
-SecretText = Annotated[Secret, PlainValidator(_secret, json_schema_input_type=str), PlainSerializer(str)]
+SecretText = Annotated[Secret, PlainValidator(secret_of, json_schema_input_type=str), PlainSerializer(str)]
 Share = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 Percentage = Annotated[float, Strict(), Field(ge=0, le=100, allow_inf_nan=False)]
 Milliseconds = Annotated[float, Strict(), Field(gt=0, le=600_000, allow_inf_nan=False)]

@@ -21,6 +21,7 @@ class ForwardSettings(Section):
         total_s: For a whole call, all attempts and the whole answer included.
         max_connections: Most connections to one server at a time, in one process.
         http2: Whether HTTP/2 is spoken with servers that offer it.
+        list_models: Whether `GET /v1/models` is answered.
     """
 
     connect_s: Seconds = 5.0
@@ -30,6 +31,7 @@ class ForwardSettings(Section):
     total_s: Seconds = 600.0
     max_connections: Count = 1_000
     http2: Flag = False
+    list_models: Flag = True
 
 
 class FailoverSettings(Section):
@@ -42,6 +44,7 @@ class FailoverSettings(Section):
         backoff_max_s: Most seconds to wait between two attempts, for whatever reason.
         breaker_failures: Failures among a model's latest 10 answers that open its breaker.
         breaker_open_s: Seconds for which it is open; longer after each probe that fails.
+        key_rest_s: Seconds for which a key that was rejected is left alone, where its provider has another.
     """
 
     attempts: Annotated[int, Strict(), Field(ge=1, le=100)] = 3
@@ -50,6 +53,7 @@ class FailoverSettings(Section):
     backoff_max_s: Seconds = 8.0
     breaker_failures: Annotated[int, Strict(), Field(ge=1, le=10)] = 5
     breaker_open_s: Seconds = 10.0
+    key_rest_s: Seconds = 60.0
 
 
 class TranslationSettings(Section):

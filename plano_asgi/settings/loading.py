@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from plano_asgi import events
 from plano_asgi.errors import ConfigurationError, Fault
+from plano_asgi.settings.aliases import check_aliases
 from plano_asgi.settings.credentials import seal_credentials
 from plano_asgi.settings.draft import Draft
 from plano_asgi.settings.environment_source import CONFIG_FILE_VARIABLE, read_environment
@@ -16,6 +17,7 @@ from plano_asgi.settings.explain import explain
 from plano_asgi.settings.files import read_file
 from plano_asgi.settings.forwarding import check_forwarding
 from plano_asgi.settings.plano_keys import adopt_plano_keys
+from plano_asgi.settings.providers import check_providers
 from plano_asgi.settings.result import Settings, settings_from
 from plano_asgi.settings.schema import PlanoSettings
 from plano_asgi.settings.sessions import check_sessions
@@ -97,6 +99,8 @@ def _validated(draft: Draft, environ: Mapping[str, str]) -> PlanoSettings | None
     except ValidationError as error:
         explain(error, draft)
     check_coherence(draft)
+    check_aliases(draft)
+    check_providers(draft, environ)
     check_forwarding(draft, environ)
     check_sessions(draft)
     return settings

@@ -15,7 +15,6 @@ PLANO_ONLY: Final = frozenset(
     {
         "agents",
         "filters",
-        "model_aliases",
         "model_metrics_sources",
         "overrides",
         "prompt_guards",

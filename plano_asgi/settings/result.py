@@ -6,8 +6,8 @@ from pathlib import Path
 
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 from plano_asgi.prices import Price
-from plano_asgi.providers import Capabilities, ModelCatalog, ModelProvider, convention_of
-from plano_asgi.settings.credentials import conventional_key
+from plano_asgi.providers import ModelCatalog
+from plano_asgi.settings.catalog import catalog_from
 from plano_asgi.settings.forwarding_schema import FailoverSettings, ForwardSettings, TranslationSettings
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.redis_schema import RedisSettings
@@ -18,7 +18,6 @@ from plano_asgi.settings.schema import (
     LimitsSettings,
     Mode,
     PlanoSettings,
-    Provider,
     RoutingSettings,
     Startup,
 )
@@ -79,11 +78,17 @@ class Settings:
     warnings: tuple[str, ...] = ()
     config_file: Path | None = None
 
+    @property
+    def model_aliases(self) -> dict[str, str]:
+        """Other names that models go by, each with the model that it stands for in the end."""
+        return dict(self.catalog.aliases)
+
 
 def settings_from(
     written: PlanoSettings, *, environ: Mapping[str, str], warnings: tuple[str, ...], config_file: Path | None
 ) -> Settings:
     """Return validated settings with the catalog and the policy that they make up."""
+    catalog = catalog_from(written.model_providers, written.model_aliases, environ)
     return Settings(
         enabled=written.enabled,
         mode=written.mode,
@@ -104,19 +109,14 @@ def settings_from(
         paths=written.paths,
         response_headers=written.response_headers,
         endpoints=written.endpoints,
-        catalog=_catalog(written, environ),
-        policy=_policy(written),
+        catalog=catalog,
+        policy=_policy(written, catalog),
         warnings=warnings,
         config_file=config_file,
     )
 
 
-def _catalog(settings: PlanoSettings, environ: Mapping[str, str]) -> ModelCatalog:
-    """Return the declared model providers, in their order, with their keys."""
-    return ModelCatalog(providers=tuple(_provider(written, environ) for written in settings.model_providers))
-
-
-def _policy(settings: PlanoSettings) -> RoutingPolicy:
+def _policy(settings: PlanoSettings, catalog: ModelCatalog) -> RoutingPolicy:
     """Return the one policy that both written forms make up: nested preferences first, by provider."""
     nested = [
         RoutingPreference(name=written.name, description=written.description, models=(provider.model,))
@@ -127,35 +127,9 @@ def _policy(settings: PlanoSettings) -> RoutingPolicy:
         RoutingPreference(
             name=written.name,
             description=written.description,
-            models=written.models,
+            models=tuple(dict.fromkeys(map(catalog.qualified, written.models))),
             selection_policy=written.selection_policy.prefer,
         )
         for written in settings.routing_preferences
     ]
     return RoutingPolicy(preferences=(*nested, *top))
-
-
-def _provider(written: Provider, environ: Mapping[str, str]) -> ModelProvider:
-    """Return one provider, conventional where it is not written out; a key that is passed through is not looked up."""
-    access_key = written.access_key
-    if access_key is None and not written.passthrough_auth:
-        access_key = conventional_key(written.model, environ)
-    return ModelProvider(
-        model=written.model,
-        name=written.name or written.model,
-        base_url=written.base_url or _conventional_url(written),
-        access_key=access_key,
-        is_default=written.default,
-        interface=written.provider_interface,
-        http_host=written.http_host,
-        headers=tuple(written.headers.items()),
-        is_auth_passed_through=written.passthrough_auth,
-        capabilities=Capabilities(**written.capabilities.model_dump()),
-    )
-
-
-def _conventional_url(written: Provider) -> str | None:
-    """Return the URL that the provider is known by; None where the API it is declared with is not served there."""
-    known = convention_of(written.model)
-    spoken = convention_of(written.model, interface=written.provider_interface)
-    return known.base_url if spoken.api_format is known.api_format else None

@@ -12,33 +12,28 @@ from plano_asgi.policy import Unmatched
 from plano_asgi.preferences import SelectionPolicy
 from plano_asgi.sessions import DecideOn
 from plano_asgi.settings.fields import (
+    Alias,
     BaseUrl,
-    Description,
     Device,
     File,
     Flag,
     Folder,
-    HeaderName,
     Milliseconds,
     Model,
+    ModelReference,
     PathEnd,
     Percentage,
     Prefer,
-    RouteName,
     Seconds,
     SecretText,
     Share,
     Text,
     fault,
 )
-from plano_asgi.settings.forwarding_schema import (
-    CapabilitySettings,
-    FailoverSettings,
-    ForwardSettings,
-    TranslationSettings,
-)
+from plano_asgi.settings.forwarding_schema import FailoverSettings, ForwardSettings, TranslationSettings
 from plano_asgi.settings.prices_schema import PriceSettings
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
+from plano_asgi.settings.providers_schema import AliasSettings, NestedPreference, Provider
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.section import Section
 from plano_asgi.settings.sessions_schema import SessionSettings
@@ -165,13 +160,6 @@ class AdminSettings(Section):
     token: SecretText | None = None
 
 
-class NestedPreference(Section):
-    """A routing preference written under the one model that serves it."""
-
-    name: RouteName
-    description: Description
-
-
 class Selection(Section):
     """How the models of a preference are ordered."""
 
@@ -181,24 +169,8 @@ class Selection(Section):
 class TopPreference(NestedPreference):
     """A routing preference written at the top level, with the models that serve it."""
 
-    models: Annotated[tuple[Model, ...], Field(min_length=1)]
+    models: Annotated[tuple[ModelReference, ...], Field(min_length=1)]
     selection_policy: Selection = Selection()
-
-
-class Provider(Section):
-    """One model provider as written; the fields are Plano's."""
-
-    model: Model
-    name: Text | None = None
-    default: Flag = False
-    base_url: BaseUrl | None = None
-    access_key: SecretText | None = None
-    passthrough_auth: Flag = False
-    provider_interface: Text | None = None
-    http_host: Text | None = None
-    headers: Mapping[HeaderName, SecretText] = {}
-    capabilities: CapabilitySettings = CapabilitySettings()
-    routing_preferences: tuple[NestedPreference, ...] = ()
 
 
 class _MergedSource(PydanticBaseSettingsSource):
@@ -238,6 +210,7 @@ class PlanoSettings(Section, BaseSettings):
         response_headers: Whether answers name model and route.
         endpoints: Whether the decision endpoints are served.
         model_providers: Where models are served.
+        model_aliases: Other names that models go by.
         routing_preferences: Preferences with several models.
     """
 
@@ -265,6 +238,7 @@ class PlanoSettings(Section, BaseSettings):
     response_headers: Flag = True
     endpoints: Flag = True
     model_providers: tuple[Provider, ...] = ()
+    model_aliases: Mapping[Alias, AliasSettings] = {}
     routing_preferences: tuple[TopPreference, ...] = ()
 
     @classmethod

@@ -31,6 +31,10 @@ model_providers:
 #     description: summarising documents, meetings and threads
 #     models: [openai/gpt-4o-mini, anthropic/claude-sonnet-4-20250514]
 
+# Other names of models, wherever a model is named.
+# model_aliases:
+#   fast: {target: openai/gpt-4o-mini}
+
 # enabled: true              # false: everything passes untouched
 # mode: rewrite              # observe (decide, log, change nothing), rewrite, forward
 # startup: wait              # background: serve at once, by routing.on_error until the model is warm
@@ -88,6 +92,7 @@ model_providers:
 #   total_s: 600             # all attempts and the whole answer
 #   max_connections: 1000    # to one server, in one process
 #   http2: false
+#   list_models: true        # GET /v1/models
 
 # failover:                  # of mode: forward
 #   attempts: 3              # of one call, over all its models
@@ -96,6 +101,7 @@ model_providers:
 #   backoff_max_s: 8
 #   breaker_failures: 5      # of a model's latest 10 answers
 #   breaker_open_s: 10
+#   key_rest_s: 60           # of a rejected key, where its provider has another
 
 # translation:
 #   strict: false            # true: pass over models that cannot be told all of a call

@@ -4,11 +4,10 @@ The checks read the tree as written, so that they report even where a part of it
 """
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from importlib.util import find_spec
 
 from plano_asgi.preferences import MAX_ROUTES, SelectionPolicy
-from plano_asgi.providers import model_fault
+from plano_asgi.settings.aliases import nearest_name, stands_for_a_model
 from plano_asgi.settings.draft import Draft, Keys
 
 _PROVIDERS = "model_providers"
@@ -109,12 +108,11 @@ def _check_models(draft: Draft, preference: Keys) -> None:
     models = draft.at(*preference, "models")
     places = [(*preference, "models", index) for index, _ in enumerate(models if isinstance(models, list) else [])]
     _check_unique(draft, places, "the same model as")
-    declared = [model for _, provider in draft.mappings(_PROVIDERS) if isinstance(model := provider.get("model"), str)]
     for keys in places:
         model = draft.at(*keys)
-        if isinstance(model, str) and model not in declared:
-            nearest = get_close_matches(model, [known for known in declared if model_fault(known) is None], n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else "; declare it there"
+        if isinstance(model, str) and not stands_for_a_model(model, draft):
+            nearest = nearest_name(model, draft)
+            hint = f"; did you mean {nearest}?" if nearest else "; declare it there"
             draft.fault(keys, f"is not among the models of {_PROVIDERS}{hint}")
 
 

@@ -1,10 +1,13 @@
 """Calling model providers ourselves: one call to one of them, and failover over several."""
 
+from plano_asgi.upstream.access import Sign
 from plano_asgi.upstream.answers import ForwardedAnswer
-from plano_asgi.upstream.asking import Deadlines, OutboundCall
+from plano_asgi.upstream.asking import Deadlines, UpstreamClient
 from plano_asgi.upstream.breaker import BreakerRules, Breakers
+from plano_asgi.upstream.calls import OutboundCall
 from plano_asgi.upstream.course import Candidate, FailoverRules
 from plano_asgi.upstream.forwarder import Forwarder, server_of
+from plano_asgi.upstream.keys import Keys
 
 __all__ = [
     "BreakerRules",
@@ -14,6 +17,9 @@ __all__ = [
     "FailoverRules",
     "ForwardedAnswer",
     "Forwarder",
+    "Keys",
     "OutboundCall",
+    "Sign",
+    "UpstreamClient",
     "server_of",
 ]

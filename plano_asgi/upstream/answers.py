@@ -7,12 +7,13 @@ from typing import Final, Protocol
 
 import anyio
 
-from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError, ForwardingError, NetworkError, UnusableAnswerError
 from plano_asgi.net import StreamedAnswer
+from plano_asgi.providers import ProviderFormat
 from plano_asgi.upstream.exchanges import StreamWords
 from plano_asgi.upstream.failures import Failure, FailureKind, failure_in_stream
-from plano_asgi.upstream.streams import WatchedStream, error_in
+from plano_asgi.upstream.streams import error_in
+from plano_asgi.upstream.watching import watched_stream
 from plano_asgi.wire.usage import Usage
 
 MOST_HELD_BYTES: Final = 1_048_576
@@ -101,7 +102,7 @@ class StreamPieces:
         self,
         answer: StreamedAnswer,
         *,
-        provider_format: ApiFormat,
+        provider_format: ProviderFormat,
         words: StreamWords,
         stall_s: float,
         until: float,
@@ -110,7 +111,7 @@ class StreamPieces:
         """Start before the first byte; `until` is by `time.monotonic`; `on_failure` hears of a stream cut off."""
         self.failure: FailureKind | None = None
         self._answer = answer
-        self._watch = WatchedStream(provider_format)
+        self._watch = watched_stream(provider_format)
         self._words = words
         self._stall_s = stall_s
         self._until = until

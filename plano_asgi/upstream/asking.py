@@ -4,29 +4,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 import anyio.to_thread
 import orjson
 
-from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import (
     CallError,
     NetworkError,
     NetworkTimeoutError,
     NoConnectionError,
+    NoCredentialsError,
     NotTranslatableError,
     UnusableAnswerError,
     WireFormatError,
 )
-from plano_asgi.net import HttpRequest, StreamedAnswer, StreamingClient
-from plano_asgi.providers import ModelProvider
-from plano_asgi.translate import Signers
+from plano_asgi.net import HttpRequest, StreamedAnswer
+from plano_asgi.providers import ModelProvider, ProviderFormat
+from plano_asgi.upstream.access import Access
 from plano_asgi.upstream.answers import ForwardedAnswer, OnePiece, StreamPieces, told_headers
+from plano_asgi.upstream.calls import OutboundCall
 from plano_asgi.upstream.exchanges import Exchange, exchange_with
 from plano_asgi.upstream.failures import Failure, FailureKind, failure_in_stream, failure_of
-from plano_asgi.upstream.requests import RawHeaders, upstream_request
 from plano_asgi.wire.usage import Usage
 
 MOST_ANSWER_BYTES: Final = 67_108_864
@@ -34,11 +34,27 @@ MOST_ERROR_BYTES: Final = 65_536
 LARGE_ANSWER_BYTES: Final = 1_048_576  # reading more than that takes too long for an event loop
 LARGE_CALL_BYTES: Final = 65_536  # so does translating
 _SUCCESSES: Final = range(200, 300)
-_ESSENTIAL: Final = {
-    ApiFormat.CHAT_COMPLETIONS: "choices",
-    ApiFormat.MESSAGES: "content",
-    ApiFormat.RESPONSES: "output",
+_ESSENTIAL: Final[Mapping[ProviderFormat, tuple[str, type]]] = {
+    ProviderFormat.CHAT_COMPLETIONS: ("choices", list),
+    ProviderFormat.MESSAGES: ("content", list),
+    ProviderFormat.RESPONSES: ("output", list),
+    ProviderFormat.BEDROCK_CONVERSE: ("output", dict),
 }
+_STREAM_TYPES: Final = ("text/event-stream", "application/vnd.amazon.eventstream")
+
+
+class UpstreamClient(Protocol):
+    """What asks a server."""
+
+    async def open(self, request: HttpRequest) -> StreamedAnswer:
+        """Return an answer of which the head is read; whoever asks closes it, and bounds the time that it may take.
+
+        Raises:
+            NetworkError: There is none.
+        """
+
+    async def aclose(self) -> None:
+        """Close what this event loop has opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,31 +75,6 @@ class Deadlines:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutboundCall:
-    """A call that a provider is to serve; neither its body nor its headers are in its `repr`.
-
-    Attributes:
-        api_format: The caller's API.
-        body: The call as the caller sent it.
-        is_stream: Whether the caller asks for a stream.
-        client_headers: What the caller sent.
-        request_id: What the call is known by.
-        is_strict: Whether a model is passed over that cannot be told all of the call.
-        signers: Who has signed the thoughts in it; None where there are none, or nobody knows.
-        cached_from_tokens: Fewest tokens of a call that gets marks for Anthropic's cache; None where none does.
-    """
-
-    api_format: ApiFormat
-    body: bytes = field(repr=False)
-    is_stream: bool
-    client_headers: RawHeaders = field(repr=False)
-    request_id: str
-    is_strict: bool = False
-    signers: Signers | None = None
-    cached_from_tokens: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What an attempt came to.
 
@@ -92,22 +83,25 @@ class Outcome:
         answer: The answer that may be given to the caller; also that of a call which is at fault itself.
         status: HTTP status of the provider's answer; None where there was none.
         error: Why the provider was not even asked: the call cannot be said in its API.
+        has_other_key: Whether it was the key that failed, and the provider has another.
     """
 
     failure: Failure | None = None
     answer: ForwardedAnswer | None = None
     status: int | None = None
     error: CallError | None = None
+    has_other_key: bool = False
 
 
 async def ask(  # noqa: PLR0913 - whom, what, and how long
-    client: StreamingClient,
+    client: UpstreamClient,
     provider: ModelProvider,
     call: OutboundCall,
     *,
     deadlines: Deadlines,
     until: float,
     on_failure: Callable[[], None],
+    access: Access | None = None,
 ) -> Outcome:
     """Return what a provider says to a call; an answer's pieces are the caller's to close.
 
@@ -118,6 +112,7 @@ async def ask(  # noqa: PLR0913 - whom, what, and how long
         deadlines: How long it may take.
         until: When all of it is to be over, by `time.monotonic`.
         on_failure: Told where a stream breaks off after it has begun.
+        access: What the provider lets us in by; None for its first key.
 
     Raises:
         ForwardingError: The call cannot even be sent: no key of the caller's where that is needed, or no URL.
@@ -125,11 +120,11 @@ async def ask(  # noqa: PLR0913 - whom, what, and how long
     first_s = deadlines.first_byte_s if call.is_stream else deadlines.answer_s
     try:
         exchange = await _exchange_with(provider, call)
-        request = upstream_request(
-            provider, exchange.api_format, body=exchange.body, client_headers=call.client_headers
-        )
         attempt = _Attempt(provider, call, exchange, stall_s=deadlines.stall_s, until=until, on_failure=on_failure)
         with anyio.fail_after(max(0.0, min(first_s, until - monotonic()))):
+            request = await (access or Access()).request(
+                provider, exchange, client_headers=call.client_headers, is_stream=call.is_stream
+            )
             return await attempt.make(client, request)
     except TimeoutError:
         kind = FailureKind.TIMEOUT
@@ -137,6 +132,8 @@ async def ask(  # noqa: PLR0913 - whom, what, and how long
         kind = FailureKind.SATURATED
     except NoConnectionError:
         kind = FailureKind.NO_CONNECTION
+    except NoCredentialsError:
+        kind = FailureKind.KEY_REFUSED
     except NetworkError:
         kind = FailureKind.BROKEN_OFF
     except (NotTranslatableError, WireFormatError) as error:
@@ -167,7 +164,7 @@ class _Attempt:
     until: float = field(kw_only=True)
     on_failure: Callable[[], None] = field(kw_only=True)
 
-    async def make(self, client: StreamingClient, request: HttpRequest) -> Outcome:
+    async def make(self, client: UpstreamClient, request: HttpRequest) -> Outcome:
         answer = await client.open(request)
         is_kept = False
         try:
@@ -185,7 +182,7 @@ class _Attempt:
             return await self._refused(answer)
         content_type = answer.headers.get("content-type", "").lower()
         if self.call.is_stream:
-            _require("text/event-stream" in content_type, "is no stream")
+            _require(any(kind in content_type for kind in _STREAM_TYPES), "is no stream")
             return await self._streamed(answer)
         _require("json" in content_type, "is no JSON")
         return await self._whole(answer)
@@ -210,7 +207,8 @@ class _Attempt:
         told = _told_by(body)
         if error := told.get("error"):
             return self._told_as_success(answer, failure_in_stream(error), body)
-        _require(isinstance(told.get(_ESSENTIAL[self.exchange.api_format]), list), "lacks what its API promises")
+        essential, kind = _ESSENTIAL[self.exchange.provider_format]
+        _require(isinstance(told.get(essential), kind), "lacks what its API promises")
         usage = Usage().with_news(told.get("usage"))
         given, losses = self.exchange.answer(body)
         losses = (*self.exchange.losses, *losses)
@@ -230,7 +228,7 @@ class _Attempt:
     async def _streamed(self, answer: StreamedAnswer) -> Outcome:
         pieces = StreamPieces(
             answer,
-            provider_format=self.exchange.api_format,
+            provider_format=self.exchange.provider_format,
             words=self.exchange.stream(),
             stall_s=self.stall_s,
             until=self.until,
@@ -256,8 +254,7 @@ class _Attempt:
         return ForwardedAnswer(model=self.provider.model, status=status, headers=headers, pieces=pieces, losses=losses)
 
     def _gives_key_away(self, body: bytes) -> bool:
-        key = self.provider.access_key
-        return key is not None and key.reveal().encode() in body
+        return any(weighted.key.reveal().encode() in body for weighted in self.provider.keys)
 
 
 async def _read_all(answer: StreamedAnswer, *, most_bytes: int) -> bytes:

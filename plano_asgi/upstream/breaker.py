@@ -10,6 +10,7 @@ from typing import Final
 
 RECENT: Final = 10  # answers that are looked back on
 MOST_DOUBLINGS: Final = 3
+MOST_MODELS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ _UNKNOWN: Final = Health()
 
 @dataclass(slots=True)
 class Breakers:
-    """The health of every model that was asked; there are no more than are declared."""
+    """The health of the models that were asked last, 10,000 at the most: callers may name any under `provider/*`."""
 
     rules: BreakerRules = field(default_factory=BreakerRules)
     clock: Callable[[], float] = monotonic
@@ -108,23 +109,29 @@ class Breakers:
 
     def asked(self, model: str) -> None:
         """Note that a model is asked."""
-        self._healths[model] = self.of(model).asked(self.clock(), self.rules)
+        self._note(model, self.of(model).asked(self.clock(), self.rules))
 
     def succeeded(self, model: str) -> None:
         """Note that a model answers."""
-        self._healths[model] = self.of(model).succeeded()
+        self._note(model, self.of(model).succeeded())
 
     def failed(self, model: str, retry_after_s: float | None = None) -> None:
         """Note that a model has failed, and that its provider asks to be left alone, where it does."""
         health = self.of(model).failed(self.clock(), self.rules)
         if retry_after_s is not None:
             health = replace(health, rests_until=max(health.rests_until, self.clock() + retry_after_s))
-        self._healths[model] = health
+        self._note(model, health)
 
     def limited(self, model: str, retry_after_s: float | None) -> None:
         """Note that a provider limits a model's rate."""
-        self._healths[model] = self.of(model).limited(self.clock(), retry_after_s, self.rules)
+        self._note(model, self.of(model).limited(self.clock(), retry_after_s, self.rules))
 
     def abandoned(self, model: str) -> None:
         """Note that a call was given up."""
-        self._healths[model] = self.of(model).abandoned()
+        self._note(model, self.of(model).abandoned())
+
+    def _note(self, model: str, health: Health) -> None:
+        self._healths.pop(model, None)
+        self._healths[model] = health
+        if len(self._healths) > MOST_MODELS:
+            del self._healths[next(iter(self._healths))]

@@ -100,6 +100,10 @@ class Course:
         elif failure.is_transient:
             self._again.append(candidate)
 
+    def at_once(self, candidate: Candidate) -> None:
+        """Let an attempt be made again before any other, and without a wait; it counts as one more."""
+        self._queue.insert(0, candidate)
+
     @property
     def is_over(self) -> bool:
         """Whether no candidate is left that could be tried, whatever the time and the number of attempts."""

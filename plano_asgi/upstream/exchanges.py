@@ -52,9 +52,14 @@ class Exchange:
     context: TranslationContext
 
     @property
-    def api_format(self) -> ApiFormat:
+    def provider_format(self) -> ProviderFormat:
         """The API in which the provider is asked."""
-        return ApiFormat(self.context.target.value)
+        return self.context.target
+
+    @property
+    def is_translated(self) -> bool:
+        """Whether that is another than the caller's."""
+        return not self.context.is_native
 
     def answer(self, body: bytes) -> tuple[bytes, tuple[str, ...]]:
         """Return a whole answer as the caller reads it, and what of it is lost.
@@ -72,7 +77,7 @@ class Exchange:
     def stream(self) -> StreamWords:
         """Return what turns a stream into the caller's."""
         if self.context.is_native:
-            return _AsItCame(self.api_format, self.context.call_id)
+            return _AsItCame(self.context.source, self.context.call_id)
         return _Translated(StreamTranslation(self.context))
 
 
@@ -94,19 +99,17 @@ def exchange_with(  # noqa: PLR0913 - a call, and all that is known of it
     Raises:
         CallError: The call cannot be said in the provider's API, or not without loss where `is_strict`.
     """
-    spoken = api_format if api_format in provider.api_formats else provider.api_format
+    spoken = ProviderFormat(api_format.value) if api_format in provider.api_formats else provider.native_format
     foreign: tuple[Loss, ...] = ()
     if signers:
         body, foreign = own_thoughts(body, api_format, signers, provider=provider.model.partition("/")[0])
     now = int(datetime.now(UTC).timestamp())
-    translated = translate_request(
-        body, api_format, ProviderFormat(spoken.value), model=provider.model_name, now=now, call_id=request_id
-    )
+    translated = translate_request(body, api_format, spoken, model=provider.model_name, now=now, call_id=request_id)
     losses = tuple(map(str, (*foreign, *translated.losses)))
     if losses and is_strict:
         raise NotTranslatableError(f"the model's API has no place for all of this call ({losses[0]}); leave that out")
     written = translated.body
-    if cached_from_tokens is not None and spoken is ApiFormat.MESSAGES:
+    if cached_from_tokens is not None and spoken is ProviderFormat.MESSAGES:
         written = with_cache_marks(written, least_tokens=cached_from_tokens)
     return Exchange(written, losses, translated.context)
 

@@ -18,7 +18,7 @@ MOST_RETRY_AFTER_S: Final = 3_600.0
 _BAD_REQUEST: Final = 400
 _RATE_LIMITED: Final = 429
 _SERVER_ERRORS: Final = 500
-_TRANSIENT_STATUSES: Final = frozenset({408, 409, 425})
+_TRANSIENT_STATUSES: Final = frozenset({408, 409, 424, 425})  # 424: a model of Bedrock's has failed
 _KEY_STATUSES: Final = frozenset({401, 402})
 _FORBIDDEN: Final = 403  # a filter's word, or another for a key that will not do
 _MISSING_STATUSES: Final = frozenset({404, 405})
@@ -49,6 +49,11 @@ _SAID_IN_STREAMS: Final = {  # types and codes of errors that come as events
     "invalid_prompt": 400,
     "context_length_exceeded": 400,
     "content_filter": 400,
+    "validationException": 400,
+    "throttlingException": 429,
+    "modelStreamErrorException": 502,
+    "serviceUnavailableException": 503,
+    "modelTimeoutException": 408,
 }
 
 

@@ -1,24 +1,28 @@
 """`Forwarder`: a call goes to its candidates, one after the other, until one answers."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from time import monotonic
-from typing import Final
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 import anyio
 
 from plano_asgi.decisions import Attempt
 from plano_asgi.errors import CallError, ForwardingError
-from plano_asgi.net import StreamingClient
 from plano_asgi.providers import ModelProvider
+from plano_asgi.upstream.access import Access, Sign
 from plano_asgi.upstream.answers import ForwardedAnswer
-from plano_asgi.upstream.asking import Deadlines, OutboundCall, Outcome, ask
+from plano_asgi.upstream.asking import Deadlines, Outcome, UpstreamClient, ask
 from plano_asgi.upstream.breaker import Breakers
+from plano_asgi.upstream.calls import OutboundCall
 from plano_asgi.upstream.course import Candidate, Course, FailoverRules
 from plano_asgi.upstream.failures import Failure, FailureKind
+from plano_asgi.upstream.keys import Keys
 
 ANSWERED: Final = "answered"
+_REJECTIONS: Final = frozenset({FailureKind.KEY_REFUSED, FailureKind.RATE_LIMITED})  # another key may do better
 
 
 class Forwarder:
@@ -28,14 +32,16 @@ class Forwarder:
     event loop; connections are each loop's own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one part, named at the one place that assembles them
         self,
-        clients: Mapping[str, StreamingClient],
+        clients: Mapping[str, UpstreamClient],
         *,
         deadlines: Deadlines,
         rules: FailoverRules,
         breakers: Breakers,
         names_models: bool = True,
+        keys: Keys | None = None,
+        sign: Sign | None = None,
     ) -> None:
         """Put the parts together; nothing is connected yet.
 
@@ -45,12 +51,16 @@ class Forwarder:
             rules: How often a call is tried again.
             breakers: What is known of models' health.
             names_models: Whether an error may name the models that were asked.
+            keys: Which of a provider's keys is used when.
+            sign: What signs the calls of providers that want that.
         """
         self._clients = clients
         self._deadlines = deadlines
         self._rules = rules
         self._breakers = breakers
         self._names_models = names_models
+        self._keys = keys or Keys()
+        self._sign = sign
 
     async def forward(
         self, call: OutboundCall, candidates: Sequence[Candidate], *, trail: list[Attempt]
@@ -70,6 +80,7 @@ class Forwarder:
         course = Course(candidates, rules=self._rules, breakers=self._breakers)
         failures: list[Failure] = []
         unsaid: list[CallError] = []
+        models_asked = 0
         while (step := course.next()) and monotonic() + step.wait_s < until:
             await anyio.sleep(step.wait_s)
             candidate = step.candidate
@@ -79,15 +90,29 @@ class Forwarder:
             failure = outcome.failure or Failure(kind=FailureKind.UNUSABLE)
             failures.append(failure)
             unsaid += [outcome.error] if outcome.error else []
+            if outcome.has_other_key:
+                course.at_once(candidate)
+                continue
             course.note(candidate, failure)
+            models_asked += 1
             if outcome.answer:
-                if _is_final(failure, course, is_first=len(failures) == 1):
+                if _is_final(failure, course, is_first=models_asked == 1):
                     return outcome.answer
                 await outcome.answer.pieces.aclose()
         if unsaid and len(unsaid) == len(failures):
             raise unsaid[0]
         rest_s = min((self._breakers.rest_s(candidate.model) for candidate in candidates), default=0.0)
         raise _nobody_answered(trail, failures, rest_s=rest_s, names_models=self._names_models)
+
+    def through(self, client: UpstreamClient) -> Self:
+        """Return what serves calls in the same way, knows the same of models' health, and asks by this client only."""
+        return type(self)(
+            dict.fromkeys(self._clients, client),
+            deadlines=self._deadlines,
+            rules=self._rules,
+            breakers=self._breakers,
+            names_models=self._names_models,
+        )
 
     async def aclose(self) -> None:
         """Close this event loop's connections; the next call opens new ones."""
@@ -96,20 +121,25 @@ class Forwarder:
 
     async def _attempt(self, call: OutboundCall, candidate: Candidate, until: float, trail: list[Attempt]) -> Outcome:
         """Return what one candidate says, having noted what that tells of its health."""
-        model, started = candidate.model, monotonic()
+        provider, model, started = candidate.provider, candidate.model, monotonic()
+        key = self._keys.next(provider)
         self._breakers.asked(model)
         outcome: Outcome | None = None
         try:
             outcome = await ask(
-                self._clients[server_of(candidate.provider)],
-                candidate.provider,
+                self._clients[server_of(provider)],
+                provider,
                 call,
                 deadlines=self._deadlines,
                 until=until,
                 on_failure=partial(self._breakers.failed, model),
+                access=Access(key=key, sign=self._sign),
             )
+            if outcome.failure and outcome.failure.kind in _REJECTIONS:
+                has_other = self._keys.rejected(provider, key, outcome.failure.retry_after_s)
+                outcome = replace(outcome, has_other_key=has_other)
         finally:
-            self._note_health(candidate.provider, outcome)
+            self._note_health(provider, outcome)
             trail.append(_attempt_of(model, outcome, duration_ms=(monotonic() - started) * 1000))
         return outcome
 
@@ -117,7 +147,7 @@ class Forwarder:
         """Tell the breaker what an attempt says of the model."""
         model = provider.model
         failure = outcome.failure if outcome else None
-        if outcome is None or outcome.error or _is_nobodys_fault(failure, provider):
+        if outcome is None or outcome.error or outcome.has_other_key or _is_nobodys_fault(failure, provider):
             self._breakers.abandoned(model)
         elif failure is None or failure.is_of_the_call:
             self._breakers.succeeded(model)

@@ -51,7 +51,7 @@ _RESPONSES_SIGNS: Final = {
 
 
 class WatchedStream:
-    """Reads along with one stream.
+    """Reads along with one stream of server-sent events.
 
     Attributes:
         has_begun: Whether anything has come that a caller waits for, or the stream's own end.

@@ -21,7 +21,7 @@ from plano_asgi.preferences import (
     description_fault,
     name_fault,
 )
-from plano_asgi.providers import model_fault
+from plano_asgi.providers import reference_fault
 from plano_asgi.wire.fields import Fields, a_string, an_array, an_object, invalid, place, required, required_string
 
 POLICY_KEY: Final = "routing_policy"
@@ -134,7 +134,7 @@ def _selection_policy(item: Fields, at: str) -> SelectionPolicy:
 
 def _model(value: object, at: str) -> str:
     model = a_string(value, at)
-    if fault := model_fault(model):
+    if fault := reference_fault(model):
         raise invalid(at, fault)
     return model
 

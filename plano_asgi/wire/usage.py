@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-_READ: Final = ("input_tokens", "prompt_tokens")
-_WRITTEN: Final = ("output_tokens", "completion_tokens")
+_READ: Final = ("input_tokens", "prompt_tokens", "inputTokens")
+_WRITTEN: Final = ("output_tokens", "completion_tokens", "outputTokens")
 _READ_DETAILS: Final = ("prompt_tokens_details", "input_tokens_details")
 _WRITTEN_DETAILS: Final = ("completion_tokens_details", "output_tokens_details")
 
@@ -29,16 +29,22 @@ class Usage:
     reasoning_tokens: int | None = None
 
     def with_news(self, told: object) -> "Usage":
-        """Return the usage with what a `usage` object of any of the three APIs adds to it; other values add nothing.
+        """Return the usage with what a `usage` object of any of the APIs adds to it; other values add nothing.
 
-        OpenAI counts cached tokens among those read, Anthropic beside them.
+        OpenAI counts cached tokens among those read, Anthropic and Bedrock beside them.
         """
         if not isinstance(told, Mapping):
             return self
         of_read, of_written = _details(told, _READ_DETAILS), _details(told, _WRITTEN_DETAILS)
-        cached = _either(_count(told, "cache_read_input_tokens"), _count(of_read, "cached_tokens"), self.cached_tokens)
+        cached = _either(
+            _count(told, "cache_read_input_tokens", "cacheReadInputTokens"),
+            _count(of_read, "cached_tokens"),
+            self.cached_tokens,
+        )
         kept = _either(
-            _count(told, "cache_creation_input_tokens"), _count(of_read, "cache_write_tokens"), self.cache_write_tokens
+            _count(told, "cache_creation_input_tokens", "cacheWriteInputTokens"),
+            _count(of_read, "cache_write_tokens"),
+            self.cache_write_tokens,
         )
         read = _count(told, *_READ)
         if read is not None and "prompt_tokens" not in told and not of_read:

@@ -6,7 +6,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any, Final
@@ -14,10 +14,14 @@ from typing import Any, Final
 import anyio
 import brotli  # type: ignore[import-untyped]  # has no types
 import httpx
+import httpx2
 import pytest
 import zstandard
 from starlette.applications import Starlette
 
+import plano_asgi
+from plano_asgi.assembly import build_router
+from plano_asgi.settings import Settings
 from plano_asgi.testing import FixedClassifier
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
@@ -222,8 +226,9 @@ class Exchange:
 
     async def hold(self) -> None:
         """Wait until the other side closes, and note that it did."""
-        with suppress(asyncio.TimeoutError, ConnectionError):
-            await asyncio.wait_for(self.reader.read(), FOR_EVER)
+        with suppress(asyncio.TimeoutError):
+            with suppress(ConnectionError):  # closed with words unread, it is reset
+                await asyncio.wait_for(self.reader.read(), FOR_EVER)
             self.server.left[self.model].set()
 
 
@@ -680,3 +685,53 @@ def ask_chat() -> Callable[..., httpx.Response]:
 def ask_in(api: Api) -> Callable[..., httpx.Response]:
     """Return what makes one call of the API to an app."""
     return lambda app, **more: Service(app, api).ask(**more)[0]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """One way to send: a library, blocking or async."""
+
+    library: Any
+    is_async: bool
+
+    def __str__(self) -> str:
+        """Return its name, as the id of its tests."""
+        return f"{self.library.__name__} {'async' if self.is_async else 'blocking'}"
+
+    def send(self, transport: Any, url: str, **request: Any) -> Any:
+        """Send one request through a transport, and return the response, read."""
+        if self.is_async:
+            return anyio.run(self._asend, transport, url, request)
+        with self.library.Client(transport=transport) as client:
+            return client.request(request.pop("method", "POST"), url, **request)
+
+    async def _asend(self, transport: Any, url: str, request: dict[str, Any]) -> Any:
+        """Send it within an event loop."""
+        async with self.library.AsyncClient(transport=transport) as client:
+            return await client.request(request.pop("method", "POST"), url, **request)
+
+
+CALLERS: Final = [Caller(library, is_async) for library in (httpx, httpx2) for is_async in (False, True)]
+
+
+@pytest.fixture(params=[str(caller) for caller in CALLERS])
+def caller(request: pytest.FixtureRequest) -> Caller:
+    """Return each of the ways to send."""
+    return next(caller for caller in CALLERS if str(caller) == request.param)
+
+
+@pytest.fixture
+def outbound(configured: Callable[..., str], settings_of: Callable[[str], Settings]) -> Iterator[Callable[..., Any]]:
+    """Return what makes a transport for a route with these models of one maker; keywords are those of `configured`."""
+    with ExitStack() as routers:
+
+        def make(
+            maker: str, *models: str, mode: str = "rewrite", inner: object = None, chances: Any = None, **more: Any
+        ) -> Any:
+            text = configured(maker, *models, **more).replace("mode: forward", f"mode: {mode}")
+            settings = settings_of(text)
+            router = build_router(settings, classifier=FixedClassifier({"code": 0.9} if chances is None else chances))
+            routers.callback(router.close)
+            return plano_asgi.transport(inner, settings=settings, router=router)
+
+        yield make

@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from plano_asgi.upstream.breaker import BreakerRules, Breakers
+from plano_asgi.upstream.breaker import MOST_MODELS, BreakerRules, Breakers
 
 MODEL = "openai/gpt-4o"
 RULES = BreakerRules(failures=3, open_s=10.0, rest_s=1.0)
@@ -169,3 +169,18 @@ def test_failure_may_name_a_time_too(breakers: Breakers) -> None:
     breakers.failed(MODEL, 7.0)
 
     assert breakers.rest_s(MODEL) == 7.0
+
+
+def test_models_that_clients_make_up_do_not_fill_the_memory() -> None:
+    """Under `provider/*` a client may name any model: those asked last are remembered, and no more than 10,000."""
+    breakers = Breakers(RULES, clock=Clock())
+    for _ in range(RULES.failures):
+        breakers.failed(MODEL)
+    for number in range(MOST_MODELS - 1):
+        breakers.asked(f"groq/{number}")
+    assert not breakers.admits(MODEL)
+
+    breakers.asked("groq/one-more")
+
+    assert breakers.admits(MODEL)
+    assert not breakers.of("groq/0").recent
