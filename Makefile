@@ -26,7 +26,7 @@ test: check $(WHEELHOUSE)/.filled $(VENV)/.system ## all checks and all tests
 test-lowest: $(LOWEST)/.ready $(VENV)/.system ## the tests against the oldest dependencies that pyproject.toml allows
 	$(LOWEST)/bin/pytest -n 2 --ignore tests/test_packaging.py
 
-test-export: $(EXPORT)/.ready ## the tests with PyTorch: of training, and of plano-asgi export with a real model of 135M parameters
+test-export: $(EXPORT)/.ready ## the tests with PyTorch and a real model of 135M parameters: of training, plano-asgi export, and examples/local_llm
 	$(EXPORT)/bin/pytest tests/export tests/train
 
 test-cuda: ## the tests that need a GPU, with the Python that has onnxruntime-gpu: make test-cuda PYTHON=python3
@@ -82,6 +82,7 @@ $(EXPORT)/.ready: requirements/export.txt requirements/torch.txt requirements/te
 	touch $@
 
 $(VENV)/.system: $(READY)
+	@test -n "$$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null || command -v initdb)" || ./.ci/system-packages postgresql
 	@for tool in redis-server chromium; do command -v $$tool >/dev/null || ./.ci/system-packages $$tool || exit 1; done
 	touch $@
 

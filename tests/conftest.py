@@ -7,12 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGINT, SIGTERM
 from threading import Thread
 from typing import Any
 
@@ -147,6 +148,35 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.start()
     yield server.url
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Return the URL of a PostgreSQL server that tests share; each keeps to a database, or keys, of its own."""
+    found = [*Path("/usr/lib/postgresql").glob("*/bin/initdb"), shutil.which("initdb")]
+    assert found[0], "PostgreSQL is not installed"
+    programs, folder = Path(found[0]).resolve().parent, Path(tempfile.mkdtemp(prefix="plano-postgres-"))
+    user = "postgres" if os.geteuid() == 0 else None  # it does not run as root
+    if user:
+        shutil.chown(folder, user)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    options = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync", "-D", str(folder / "data")]
+    subprocess.run([programs / "initdb", *options], user=user, check=True, capture_output=True, cwd=folder)
+    settings = [f"-cport={port}", "-cfsync=off", "-clisten_addresses=127.0.0.1", f"-cunix_socket_directories={folder}"]
+    command = [str(programs / "postgres"), "-D", str(folder / "data"), *settings]
+    server = subprocess.Popen(command, user=user, cwd=folder, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    try:
+        until = time.monotonic() + 20
+        while subprocess.run([str(programs / "pg_isready"), "-q", "-d", url], check=False).returncode:
+            assert time.monotonic() < until, "PostgreSQL does not start"
+            time.sleep(0.05)
+        yield url
+    finally:
+        server.send_signal(SIGINT)  # its fast shutdown
+        server.wait(20)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 from plano_asgi.assembly.building import build_router
 from plano_asgi.assembly.prices import build_prices
 from plano_asgi.assembly.shared_store import build_redis
+from plano_asgi.errors import ConfigurationError, Fault
 from plano_asgi.prices import PriceList
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
 
 if TYPE_CHECKING:
     from plano_asgi.gateway import Gateway
+    from plano_asgi.stores.postgres_server import PostgresServer
     from plano_asgi.stores.redis_server import RedisServer
 
 
@@ -25,12 +27,14 @@ class Service:
         gateway: What serves calls under `mode: forward`; None in the other modes.
         redis: What worker processes share what they know by; None where they share nothing.
         prices: What models cost.
+        postgres: Where what is kept outlives them; None where nothing does.
     """
 
     settings: Settings
     router: Router
     gateway: "Gateway | None" = None
     redis: "RedisServer | None" = None
+    postgres: "PostgresServer | None" = None
     prices: PriceList
 
     async def aclose(self) -> None:
@@ -44,6 +48,8 @@ class Service:
             await self.gateway.aclose()
         if self.redis:
             await self.redis.aclose()
+        if self.postgres:
+            self.postgres.close()
 
 
 def build_service(settings: Settings, *, router: Router | None = None) -> Service:
@@ -58,21 +64,37 @@ def build_service(settings: Settings, *, router: Router | None = None) -> Servic
         ArtifactError: A model file is missing.
         MissingExtraError: They ask for an extra that is not installed.
     """
-    redis = build_redis(settings)
+    redis, postgres = build_redis(settings), _postgres(settings)
     prices = build_prices(settings)
     router = router or build_router(settings, redis=redis, prices=prices)
     return Service(
         settings=settings,
         router=router,
-        gateway=_gateway(settings, router),
+        gateway=_gateway(settings, router, redis=redis, postgres=postgres),
         redis=redis,
+        postgres=postgres,
         prices=prices,
     )
 
 
-def _gateway(settings: Settings, router: Router) -> "Gateway | None":
+def _postgres(settings: Settings) -> "PostgresServer | None":
+    if settings.postgres.url is None:
+        return None
+    from plano_asgi.stores.postgres_server import PostgresServer  # noqa: PLC0415 - only where the settings ask for it
+
+    try:
+        return PostgresServer(settings.postgres.url, timeout_s=settings.postgres.timeout_ms / 1000)
+    except ValueError:
+        what = "is no URL of a PostgreSQL server; write postgresql://user:password@host:5432/database"
+        raise ConfigurationError([Fault(where="postgres.url", what=what)]) from None
+
+
+def _gateway(
+    settings: Settings, router: Router, *, redis: "RedisServer | None", postgres: "PostgresServer | None"
+) -> "Gateway | None":
     if settings.mode != "forward":
         return None
+    from plano_asgi.assembly.conversations import build_conversations  # noqa: PLC0415 - only where it is asked for
     from plano_asgi.assembly.forwarding import build_forwarder  # noqa: PLC0415 - only where the settings ask for it
     from plano_asgi.gateway import Gateway  # noqa: PLC0415 - same: it brings an HTTP client along
 
@@ -82,4 +104,5 @@ def _gateway(settings: Settings, router: Router) -> "Gateway | None":
         to_default=settings.failover.to_default,
         is_strict=settings.translation.strict,
         cached_from_tokens=settings.prompt_caching.min_prefix_tokens if settings.prompt_caching.inject else None,
+        conversations=build_conversations(settings, redis=redis, postgres=postgres),
     )

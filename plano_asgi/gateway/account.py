@@ -53,4 +53,4 @@ class Account:
     @property
     def losses(self) -> tuple[str, ...]:
         """What was lost between the caller's API and the provider's, each with its reason."""
-        return self.answer.losses if self.answer else ()
+        return tuple(dict.fromkeys((*self.answer.losses, *self.answer.pieces.losses))) if self.answer else ()

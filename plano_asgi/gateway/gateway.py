@@ -1,6 +1,6 @@
 """`Gateway`: a call is decided, given to those who can serve it, and accounted for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from time import perf_counter
 
@@ -9,6 +9,8 @@ from plano_asgi.decisions import Reason, RoutingDecision, attempts_told
 from plano_asgi.errors import CallError, ForwardingError, WireFormatError
 from plano_asgi.events import CALL_FORWARDED, get_logger
 from plano_asgi.gateway.account import Account
+from plano_asgi.gateway.conversations import ContinuedCall, Conversations
+from plano_asgi.gateway.recording import recorded
 from plano_asgi.gateway.speed import note_speed
 from plano_asgi.hops import check_hops, hops_of
 from plano_asgi.policy import Needs, capabilities_of, fit_capabilities, needs_of, pool_of
@@ -49,6 +51,7 @@ class Gateway:
         to_default: Whether the default model is the last resort of every route.
         is_strict: Whether a model is passed over that cannot be told all of a call.
         cached_from_tokens: Fewest tokens of a call that gets marks for Anthropic's cache; None where none does.
+        conversations: What Responses calls go on from; None where nothing is kept.
     """
 
     router: Router
@@ -56,6 +59,7 @@ class Gateway:
     to_default: bool = False
     is_strict: bool = False
     cached_from_tokens: int | None = None
+    conversations: Conversations | None = None
 
     async def decide(self, served: GatewayCall, account: Account) -> RoutingDecision:
         """Return where a call goes, and note it in its account; what is decided there already stands.
@@ -78,12 +82,23 @@ class Gateway:
             CallError: There is no answer, or the call cannot be decided.
         """
         check_hops(hops_of(served.client_headers))
+        continued = await self._continued(served)
+        owner = continued and continued.owner
+        if continued:
+            said = served.call  # by headers, which the whole conversation does not have
+            call = replace(
+                continued.call, affinity=said.affinity, tenant=said.tenant, switch_budget_pct=said.switch_budget_pct
+            )
+            served = replace(served, call=call, document=continued.document)
+        if owner:
+            served, account.decision = replace(served, bypass=True), None
         call, document = served.call, served.document
         account.is_stream = call.is_stream
         needs = needs_of(call, document.value)
         decided = await self.decide(served, account)
         account.decision = decision = fit_capabilities(decided, needs, catalog=self.router.catalog)
         pool = pool_of(decision, needs, catalog=self.router.catalog, to_default=self.to_default)
+        pool = tuple(provider for provider in pool if owner is None or provider.model == owner)
         if not pool:
             raise _nobody_for(decision, needs)
         outbound = OutboundCall(
@@ -95,11 +110,14 @@ class Gateway:
             is_strict=self.is_strict,
             signers=_signers(decided),
             cached_from_tokens=self.cached_from_tokens,
+            keeping=continued.keeping if continued else {},
         )
+        keep = await self.conversations.keeper(continued, pool) if self.conversations and continued else None
         candidates = [Candidate(provider=provider, window=capabilities_of(provider).window) for provider in pool]
-        del served, document, needs  # nobody holds the body of a call while its answer is waited for
-        account.answer = await self.forwarder.forward(outbound, candidates, trail=account.trail)
-        await self._keep(decided, account.answer)
+        del served, document, needs, continued  # nobody holds the body of a call while its answer is waited for
+        answer = await self.forwarder.forward(outbound, candidates, trail=account.trail)
+        await self._keep(decided, answer)
+        account.answer = await recorded(answer, keep, is_stream=call.is_stream) if keep else answer
         return account.answer
 
     async def _keep(self, decided: RoutingDecision, answer: ForwardedAnswer) -> None:
@@ -111,6 +129,12 @@ class Gateway:
         except BaseException:
             await answer.pieces.aclose()
             raise
+
+    async def _continued(self, served: GatewayCall) -> ContinuedCall | None:
+        """Return a Responses call with what was said before it; None for others, and where nothing is kept."""
+        if self.conversations is None or served.call.api_format is not ApiFormat.RESPONSES:
+            return None
+        return await self.conversations.resume(served.call, served.document, served.client_headers)
 
     def conclude(self, api_format: ApiFormat, account: Account) -> None:
         """Account for a call that is over, however it has ended; one that was not decided leaves no trace."""

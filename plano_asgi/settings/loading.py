@@ -18,6 +18,7 @@ from plano_asgi.settings.files import read_file
 from plano_asgi.settings.forwarding import check_forwarding
 from plano_asgi.settings.plano_keys import adopt_plano_keys
 from plano_asgi.settings.providers import check_providers
+from plano_asgi.settings.responses_state import check_responses_state
 from plano_asgi.settings.result import Settings, settings_from
 from plano_asgi.settings.schema import PlanoSettings
 from plano_asgi.settings.sessions import check_sessions
@@ -103,6 +104,7 @@ def _validated(draft: Draft, environ: Mapping[str, str]) -> PlanoSettings | None
     check_providers(draft, environ)
     check_forwarding(draft, environ)
     check_sessions(draft)
+    check_responses_state(draft)
     return settings
 
 

@@ -11,6 +11,7 @@ from plano_asgi.settings.catalog import catalog_from
 from plano_asgi.settings.forwarding_schema import FailoverSettings, ForwardSettings, TranslationSettings
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.redis_schema import RedisSettings
+from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
 from plano_asgi.settings.schema import (
     AdminSettings,
     CacheSettings,
@@ -43,7 +44,9 @@ class Settings:
         prices: What models cost, as written, by qualified model.
         sessions: What is remembered of calls that belong together.
         prompt_caching: What is done for providers' caches.
+        responses_state: What is then kept of Responses calls.
         redis: What worker processes share what they know by.
+        postgres: Where what is kept outlives them.
         admin: Who may see the decision log, reload, playground and metrics.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
@@ -68,7 +71,9 @@ class Settings:
     prices: Mapping[str, Price]
     sessions: SessionSettings
     prompt_caching: PromptCachingSettings
+    responses_state: ResponsesStateSettings
     redis: RedisSettings
+    postgres: PostgresSettings
     admin: AdminSettings
     paths: tuple[str, ...]
     response_headers: bool
@@ -104,7 +109,9 @@ def settings_from(
         prices={model: Price(**price.model_dump()) for model, price in written.prices.items()},
         sessions=written.sessions,
         prompt_caching=written.prompt_caching,
+        responses_state=written.responses_state,
         redis=written.redis,
+        postgres=written.postgres,
         admin=written.admin,
         paths=written.paths,
         response_headers=written.response_headers,

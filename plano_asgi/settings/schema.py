@@ -35,6 +35,7 @@ from plano_asgi.settings.prices_schema import PriceSettings
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.providers_schema import AliasSettings, NestedPreference, Provider
 from plano_asgi.settings.redis_schema import RedisSettings
+from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
 from plano_asgi.settings.section import Section
 from plano_asgi.settings.sessions_schema import SessionSettings
 
@@ -204,7 +205,9 @@ class PlanoSettings(Section, BaseSettings):
         prices: What models cost, by qualified model.
         sessions: See there.
         prompt_caching: See there.
+        responses_state: See there.
         redis: See there.
+        postgres: See there.
         admin: See there.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
@@ -232,7 +235,9 @@ class PlanoSettings(Section, BaseSettings):
     prices: Mapping[Model, PriceSettings] = {}
     sessions: SessionSettings = SessionSettings()
     prompt_caching: PromptCachingSettings = PromptCachingSettings()
+    responses_state: ResponsesStateSettings = ResponsesStateSettings()
     redis: RedisSettings = RedisSettings()
+    postgres: PostgresSettings = PostgresSettings()
     admin: AdminSettings = AdminSettings()
     paths: Annotated[tuple[PathEnd, ...], Field(min_length=1)] = DEFAULT_PATHS
     response_headers: Flag = True

@@ -107,6 +107,12 @@ model_providers:
 #   strict: false            # true: pass over models that cannot be told all of a call
 
 # prices: {}                 # what models cost, USD for a million tokens: {openai/gpt-4o: {input: 2.5, output: 10}}
+# responses_state:           # of mode: forward; what previous_response_id goes on from
+#   store: memory            # none, memory, redis, postgres
+#   ttl_s: 86400
+#   size: 10000              # of memory: responses
+#   total_bytes: 67108864    # of memory: all of them
+#   conversation_bytes: 4194304
 
 # sessions:                  # which model has which conversation
 #   store: memory            # redis: workers share them
@@ -122,6 +128,10 @@ model_providers:
 #   url:                     # e.g. $REDIS_URL
 #   prefix: "plano:"
 #   timeout_ms: 250
+
+# postgres:                  # where what is kept outlives them
+#   url:                     # e.g. $POSTGRES_URL
+#   timeout_ms: 1000
 
 # admin:
 #   token:                   # decision log, reload, playground and metrics beyond loopback need one

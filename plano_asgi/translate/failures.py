@@ -28,7 +28,16 @@ def translate_error(status: int, body: bytes, context: TranslationContext) -> tu
     """
     if context.is_native:
         return status, body
-    error = call_error(failure_in(status, body))
+    return _written(failure_in(status, body), context)
+
+
+def error_without_words(status: int, context: TranslationContext) -> tuple[int, bytes]:
+    """Return status and body, in the caller's API, of an error whose own words are not repeated."""
+    return _written(failure_in(status, b""), context)
+
+
+def _written(failure: Failed, context: TranslationContext) -> tuple[int, bytes]:
+    error = call_error(failure)
     return error_status(error, context.source), error_body(error, context.source, request_id=context.call_id)
 
 

@@ -62,6 +62,10 @@ class StreamTranslation:
         told += b"".join(self._tell(self._reader.end()))
         return told if not self._context.is_native or self._is_cut_off else b""
 
+    def break_off(self, error: CallError) -> bytes:
+        """Return the caller's event for a stream that is given up; nothing where it has ended already."""
+        return b"" if self._is_over else self._fail(Failed(error.status, error.message, error.code))
+
     @property
     def _is_over(self) -> bool:
         return self.is_finished or self.failure is not None

@@ -1,7 +1,9 @@
 """Requests and whole answers from one API to another."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from types import MappingProxyType
 
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import UnusableAnswerError, WireFormatError
@@ -47,6 +49,7 @@ def translate_request(  # noqa: PLR0913 - what a call is, and what only the outs
     model: str,
     now: int = 0,
     call_id: str | None = None,
+    keeping: Mapping[str, object] = MappingProxyType({}),
 ) -> TranslatedRequest:
     """Return a request of the caller's API in that of the provider.
 
@@ -57,6 +60,8 @@ def translate_request(  # noqa: PLR0913 - what a call is, and what only the outs
         model: The model as the provider names it.
         now: Unix seconds, for answers that must tell a time.
         call_id: What ids are made of where a provider gives none; derived from the body where nobody has one.
+        keeping: Fields by which a Responses answer tells how it is kept, where that is our affair: its answer has them,
+            and a provider of another API is told nothing of those that the call has.
 
     Raises:
         WireFormatError: The body does not have the caller's API's shape.
@@ -77,9 +82,10 @@ def translate_request(  # noqa: PLR0913 - what a call is, and what only the outs
     value = with_exact_numbers(document.data, document.value)
     if not isinstance(value, dict):
         raise TypeError
-    call = CALLERS[source].read_request(Taking(value, "", losses))
+    told = {key: field for key, field in value.items() if key not in keeping}
+    call = CALLERS[source].read_request(Taking(told, "", losses))
     written = write_json(PROVIDERS[target].write_request(call, model=model, losses=losses))
-    echoed = echo_of(value) if source is ApiFormat.RESPONSES else {}
+    echoed = {**echo_of(value), **keeping} if source is ApiFormat.RESPONSES else {}
     remembered = replace(context, wants_usage=call.wants_usage, echoed=echoed)
     return TranslatedRequest(written, losses.noted, remembered)
 

@@ -1,10 +1,9 @@
 """Calling model providers ourselves: one call to one of them, and failover over several."""
 
 from plano_asgi.upstream.access import Sign
-from plano_asgi.upstream.answers import ForwardedAnswer
-from plano_asgi.upstream.asking import Deadlines, UpstreamClient
+from plano_asgi.upstream.answers import ForwardedAnswer, OnePiece, Pieces
+from plano_asgi.upstream.attempts import Deadlines, OutboundCall, UpstreamClient
 from plano_asgi.upstream.breaker import BreakerRules, Breakers
-from plano_asgi.upstream.calls import OutboundCall
 from plano_asgi.upstream.course import Candidate, FailoverRules
 from plano_asgi.upstream.forwarder import Forwarder, server_of
 from plano_asgi.upstream.keys import Keys
@@ -18,7 +17,9 @@ __all__ = [
     "ForwardedAnswer",
     "Forwarder",
     "Keys",
+    "OnePiece",
     "OutboundCall",
+    "Pieces",
     "Sign",
     "UpstreamClient",
     "server_of",

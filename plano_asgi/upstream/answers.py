@@ -42,6 +42,10 @@ class Pieces(Protocol):
         """The tokens that were counted so far."""
 
     @property
+    def losses(self) -> tuple[str, ...]:
+        """What of it could not be said to the caller so far, each with its reason."""
+
+    @property
     def failure(self) -> FailureKind | None:
         """How it broke off after it had begun; None where it has not."""
 
@@ -61,8 +65,8 @@ class ForwardedAnswer:
         status: HTTP status.
         headers: The provider's headers that a caller is told.
         pieces: The body.
-        losses: What was lost between the caller's API and the provider's, each with its reason; of a stream only what
-            the call has lost.
+        losses: What was lost between the caller's API and the provider's, each with its reason; what a stream loses is
+            in its pieces.
     """
 
     model: str
@@ -84,6 +88,7 @@ class OnePiece:
         """Take the whole body."""
         self.usage = usage or Usage()
         self.failure: FailureKind | None = None
+        self.losses: tuple[str, ...] = ()
         self._body = body
 
     async def next(self) -> bytes:
@@ -125,6 +130,11 @@ class StreamPieces:
         """The tokens that were counted so far."""
         return self._watch.usage
 
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """What of it could not be said to the caller so far."""
+        return self._words.losses
+
     async def begin(self) -> Failure | None:
         """Read until something has come that the caller waits for, and return why it is no good where it is not.
 
@@ -163,8 +173,10 @@ class StreamPieces:
             with anyio.fail_after(max(0.0, min(patience_s, self._until - monotonic()))):
                 chunk = await self._answer.read()
         except TimeoutError:
-            message = "the provider's stream has stalled or takes too long; try again"
-            self._fail(FailureKind.TIMEOUT, ForwardingError(message, status=504, code="upstream_timeout"))
+            is_stalled = monotonic() < self._until
+            what = "has stalled" if is_stalled else "has taken all the time that a call may take"
+            error = ForwardingError(f"the provider's stream {what}; try again", status=504, code="upstream_timeout")
+            self._fail(FailureKind.TIMEOUT, error, is_models_fault=is_stalled)
         except NetworkError:
             message = "the provider's stream broke off; try again"
             self._fail(FailureKind.BROKEN_OFF, ForwardingError(message, status=502, code="upstream_failed"))
@@ -183,11 +195,12 @@ class StreamPieces:
         except UnusableAnswerError as error:
             self._problem = error
 
-    def _fail(self, kind: FailureKind, error: CallError) -> None:
+    def _fail(self, kind: FailureKind, error: CallError, *, is_models_fault: bool = True) -> None:
         """End the stream: by an error of its own API, unless it has told its end already."""
         self._is_over = True
         if self._watch.has_ended or self._watch.error is not None:
             return
         self.failure = kind
-        self._on_failure()
+        if is_models_fault:
+            self._on_failure()
         self._held += self._words.cut_off(error, sequence_number=self._watch.sequence_number)

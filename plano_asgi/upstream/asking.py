@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Final, Protocol
+from typing import Final
 
 import anyio
 import anyio.to_thread
 import orjson
 
 from plano_asgi.errors import (
-    CallError,
     NetworkError,
     NetworkTimeoutError,
     NoConnectionError,
@@ -24,7 +23,7 @@ from plano_asgi.net import HttpRequest, StreamedAnswer
 from plano_asgi.providers import ModelProvider, ProviderFormat
 from plano_asgi.upstream.access import Access
 from plano_asgi.upstream.answers import ForwardedAnswer, OnePiece, StreamPieces, told_headers
-from plano_asgi.upstream.calls import OutboundCall
+from plano_asgi.upstream.attempts import Deadlines, OutboundCall, Outcome, UpstreamClient
 from plano_asgi.upstream.exchanges import Exchange, exchange_with
 from plano_asgi.upstream.failures import Failure, FailureKind, failure_in_stream, failure_of
 from plano_asgi.wire.usage import Usage
@@ -41,56 +40,6 @@ _ESSENTIAL: Final[Mapping[ProviderFormat, tuple[str, type]]] = {
     ProviderFormat.BEDROCK_CONVERSE: ("output", dict),
 }
 _STREAM_TYPES: Final = ("text/event-stream", "application/vnd.amazon.eventstream")
-
-
-class UpstreamClient(Protocol):
-    """What asks a server."""
-
-    async def open(self, request: HttpRequest) -> StreamedAnswer:
-        """Return an answer of which the head is read; whoever asks closes it, and bounds the time that it may take.
-
-        Raises:
-            NetworkError: There is none.
-        """
-
-    async def aclose(self) -> None:
-        """Close what this event loop has opened."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deadlines:
-    """How long a provider may take, in seconds.
-
-    Attributes:
-        first_byte_s: Until a stream begins.
-        answer_s: Until an answer that is not streamed is complete.
-        stall_s: Between two pieces of a stream.
-        total_s: For the whole call, all attempts and the whole answer included.
-    """
-
-    first_byte_s: float = 60.0
-    answer_s: float = 300.0
-    stall_s: float = 60.0
-    total_s: float = 600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What an attempt came to.
-
-    Attributes:
-        failure: Why the answer is no good; None where it is.
-        answer: The answer that may be given to the caller; also that of a call which is at fault itself.
-        status: HTTP status of the provider's answer; None where there was none.
-        error: Why the provider was not even asked: the call cannot be said in its API.
-        has_other_key: Whether it was the key that failed, and the provider has another.
-    """
-
-    failure: Failure | None = None
-    answer: ForwardedAnswer | None = None
-    status: int | None = None
-    error: CallError | None = None
-    has_other_key: bool = False
 
 
 async def ask(  # noqa: PLR0913 - whom, what, and how long
@@ -137,7 +86,7 @@ async def ask(  # noqa: PLR0913 - whom, what, and how long
     except NetworkError:
         kind = FailureKind.BROKEN_OFF
     except (NotTranslatableError, WireFormatError) as error:
-        return Outcome(failure=Failure(kind=FailureKind.REJECTED), error=error)
+        return Outcome(failure=Failure(kind=FailureKind.NOT_TRANSLATABLE), error=error)
     return Outcome(failure=Failure(kind=kind))
 
 
@@ -151,6 +100,7 @@ async def _exchange_with(provider: ModelProvider, call: OutboundCall) -> Exchang
         is_strict=call.is_strict,
         signers=call.signers,
         cached_from_tokens=call.cached_from_tokens,
+        keeping=call.keeping,
     )
     return begin() if len(call.body) < LARGE_CALL_BYTES else await anyio.to_thread.run_sync(begin)
 
@@ -193,8 +143,10 @@ class _Attempt:
         failure = failure_of(answer.status, answer.headers, body, is_callers_key=is_callers_key)
         if not failure.is_of_the_call or self._gives_key_away(body):
             return Outcome(failure=failure, status=answer.status)
-        status, body = self.exchange.error(answer.status, body)
-        given = self._given(answer, status=status, body=body, usage=Usage())
+        is_whole = len(body) <= MOST_ERROR_BYTES
+        exchange, is_rewritten = self.exchange, not (is_whole and self.exchange.context.is_native)
+        status, body = exchange.error(answer.status, body) if is_whole else exchange.unread_error(answer.status)
+        given = self._given(answer, status=status, body=body, usage=Usage(), is_rewritten=is_rewritten)
         return Outcome(failure=failure, answer=given, status=answer.status)
 
     async def _whole(self, answer: StreamedAnswer) -> Outcome:
@@ -246,10 +198,18 @@ class _Attempt:
         )
         return Outcome(failure=failure, answer=given, status=answer.status)
 
-    def _given(
-        self, answer: StreamedAnswer, *, status: int, body: bytes, usage: Usage, losses: tuple[str, ...] = ()
+    def _given(  # noqa: PLR0913 - what an answer is
+        self,
+        answer: StreamedAnswer,
+        *,
+        status: int,
+        body: bytes,
+        usage: Usage,
+        losses: tuple[str, ...] = (),
+        is_rewritten: bool = False,
     ) -> ForwardedAnswer:
-        headers = (*told_headers(answer.headers), ("content-length", str(len(body))))
+        told = dict(told_headers(answer.headers)) | ({"content-type": "application/json"} if is_rewritten else {})
+        headers = (*told.items(), ("content-length", str(len(body))))
         pieces = OnePiece(body, usage)
         return ForwardedAnswer(model=self.provider.model, status=status, headers=headers, pieces=pieces, losses=losses)
 

@@ -69,6 +69,10 @@ class Course:
         self._made = 0
         self._rounds = 0
 
+    def give_back(self) -> None:
+        """Take back the attempt that was to be made last: the candidate could not even be asked."""
+        self._made -= 1
+
     @property
     def attempts(self) -> int:
         """How many attempts there were."""

@@ -1,5 +1,6 @@
 """A call in the words of the provider that is asked, and its answers in those of the caller."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -12,6 +13,7 @@ from plano_asgi.translate import (
     Signers,
     StreamTranslation,
     TranslationContext,
+    error_without_words,
     own_thoughts,
     translate_answer,
     translate_error,
@@ -26,6 +28,9 @@ class StreamWords(Protocol):
 
     @property
     def has_failed(self) -> bool: ...  # noqa: D102 - whether the caller has been told of a failure by these words
+
+    @property
+    def losses(self) -> tuple[str, ...]: ...  # noqa: D102 - what of the stream could not be said so far
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what whole events of the provider's are to the caller."""
@@ -74,6 +79,10 @@ class Exchange:
         """Return status and body of an error as the caller reads it."""
         return translate_error(status, body, self.context)
 
+    def unread_error(self, status: int) -> tuple[int, bytes]:
+        """Return status and body of an error of which nothing but the status is repeated."""
+        return error_without_words(status, self.context)
+
     def stream(self) -> StreamWords:
         """Return what turns a stream into the caller's."""
         if self.context.is_native:
@@ -81,13 +90,14 @@ class Exchange:
         return _Translated(StreamTranslation(self.context))
 
 
-def exchange_with(  # noqa: PLR0913 - a call, and all that is known of it
+def exchange_with(  # noqa: PLR0913 - whom, what, and how it is known and kept
     provider: ModelProvider,
     api_format: ApiFormat,
     body: bytes,
     *,
     request_id: str,
     is_strict: bool,
+    keeping: Mapping[str, object],
     signers: Signers | None = None,
     cached_from_tokens: int | None = None,
 ) -> Exchange:
@@ -104,7 +114,15 @@ def exchange_with(  # noqa: PLR0913 - a call, and all that is known of it
     if signers:
         body, foreign = own_thoughts(body, api_format, signers, provider=provider.model.partition("/")[0])
     now = int(datetime.now(UTC).timestamp())
-    translated = translate_request(body, api_format, spoken, model=provider.model_name, now=now, call_id=request_id)
+    translated = translate_request(
+        body,
+        api_format,
+        spoken,
+        model=provider.model_name,
+        now=now,
+        call_id=request_id,
+        keeping=keeping,
+    )
     losses = tuple(map(str, (*foreign, *translated.losses)))
     if losses and is_strict:
         raise NotTranslatableError(f"the model's API has no place for all of this call ({losses[0]}); leave that out")
@@ -116,6 +134,7 @@ def exchange_with(  # noqa: PLR0913 - a call, and all that is known of it
 
 class _AsItCame:
     has_failed = False
+    losses: tuple[str, ...] = ()
 
     def __init__(self, api_format: ApiFormat, request_id: str) -> None:
         self._format = api_format
@@ -139,6 +158,10 @@ class _Translated:
     def has_failed(self) -> bool:
         return self._translation.failure is not None
 
+    @property
+    def losses(self) -> tuple[str, ...]:
+        return tuple(map(str, self._translation.losses))
+
     def feed(self, chunk: bytes) -> bytes:
         return self._translation.feed(chunk)
 
@@ -146,5 +169,5 @@ class _Translated:
         return self._translation.end()
 
     def cut_off(self, error: CallError, *, sequence_number: int) -> bytes:
-        del error, sequence_number  # it tells by itself that the stream ended too early, and counts by itself
-        return self._translation.end()
+        del sequence_number  # it counts by itself
+        return self._translation.break_off(error)

@@ -72,6 +72,7 @@ class FailureKind(StrEnum):
     REJECTED = "rejected"
     TOO_LONG = "too_long"
     FILTERED = "content_filter"
+    NOT_TRANSLATABLE = "not_translatable"  # it was not asked: its API has no place for the call
 
 
 _TRANSIENT: Final = frozenset(

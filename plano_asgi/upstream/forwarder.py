@@ -10,16 +10,17 @@ from urllib.parse import urlsplit
 import anyio
 
 from plano_asgi.decisions import Attempt
-from plano_asgi.errors import CallError, ForwardingError
+from plano_asgi.errors import CallError
 from plano_asgi.providers import ModelProvider
 from plano_asgi.upstream.access import Access, Sign
 from plano_asgi.upstream.answers import ForwardedAnswer
-from plano_asgi.upstream.asking import Deadlines, Outcome, UpstreamClient, ask
+from plano_asgi.upstream.asking import ask
+from plano_asgi.upstream.attempts import Deadlines, OutboundCall, Outcome, UpstreamClient
 from plano_asgi.upstream.breaker import Breakers
-from plano_asgi.upstream.calls import OutboundCall
 from plano_asgi.upstream.course import Candidate, Course, FailoverRules
 from plano_asgi.upstream.failures import Failure, FailureKind
 from plano_asgi.upstream.keys import Keys
+from plano_asgi.upstream.unanswered import nobody_answered, said_by
 
 ANSWERED: Final = "answered"
 _REJECTIONS: Final = frozenset({FailureKind.KEY_REFUSED, FailureKind.RATE_LIMITED})  # another key may do better
@@ -81,15 +82,19 @@ class Forwarder:
         failures: list[Failure] = []
         unsaid: list[CallError] = []
         models_asked = 0
+        said = ""
         while (step := course.next()) and monotonic() + step.wait_s < until:
             await anyio.sleep(step.wait_s)
             candidate = step.candidate
             outcome = await self._attempt(call, candidate, until, trail)
             if outcome.failure is None and outcome.answer:
                 return outcome.answer
+            if outcome.error:
+                unsaid.append(outcome.error)
+                course.give_back()
+                continue
             failure = outcome.failure or Failure(kind=FailureKind.UNUSABLE)
             failures.append(failure)
-            unsaid += [outcome.error] if outcome.error else []
             if outcome.has_other_key:
                 course.at_once(candidate)
                 continue
@@ -98,11 +103,11 @@ class Forwarder:
             if outcome.answer:
                 if _is_final(failure, course, is_first=models_asked == 1):
                     return outcome.answer
-                await outcome.answer.pieces.aclose()
-        if unsaid and len(unsaid) == len(failures):
+                said = await said_by(outcome.answer) or said
+        if unsaid and not failures:
             raise unsaid[0]
         rest_s = min((self._breakers.rest_s(candidate.model) for candidate in candidates), default=0.0)
-        raise _nobody_answered(trail, failures, rest_s=rest_s, names_models=self._names_models)
+        raise nobody_answered(trail, failures, said=said, rest_s=rest_s, names_models=self._names_models)
 
     def through(self, client: UpstreamClient) -> Self:
         """Return what serves calls in the same way, knows the same of models' health, and asks by this client only."""
@@ -112,6 +117,8 @@ class Forwarder:
             rules=self._rules,
             breakers=self._breakers,
             names_models=self._names_models,
+            keys=self._keys,
+            sign=self._sign,
         )
 
     async def aclose(self) -> None:
@@ -186,23 +193,3 @@ def _attempt_of(model: str, outcome: Outcome | None, *, duration_ms: float) -> A
         return Attempt(model=model, outcome="abandoned", duration_ms=duration_ms)
     word = outcome.failure.kind.value if outcome.failure else ANSWERED
     return Attempt(model=model, outcome=word, status=outcome.status, duration_ms=duration_ms)
-
-
-def _nobody_answered(
-    trail: Sequence[Attempt], failures: Sequence[Failure], *, rest_s: float, names_models: bool
-) -> ForwardingError:
-    kinds = {failure.kind for failure in failures}
-    retry_after_s = max(1.0, rest_s) if not failures or any(failure.is_transient for failure in failures) else None
-    if kinds <= {FailureKind.RATE_LIMITED}:
-        message = "every model that could serve this call is limited in its rate now; try again later"
-        return ForwardingError(message, status=429, code="rate_limited", retry_after_s=retry_after_s)
-    tried = ", ".join(_told(attempt, names_model=names_models) for attempt in trail)
-    advice = "try again later" if retry_after_s else "the service's log and configuration say more"
-    message = f"no model has answered this call; attempts: {tried}; {advice}"
-    status, code = (504, "upstream_timeout") if kinds == {FailureKind.TIMEOUT} else (502, "upstream_failed")
-    return ForwardingError(message, status=status, code=code, retry_after_s=retry_after_s)
-
-
-def _told(attempt: Attempt, *, names_model: bool) -> str:
-    words = [attempt.model] if names_model else []
-    return " ".join([*words, attempt.outcome, *([f"({attempt.status})"] if attempt.status else [])])

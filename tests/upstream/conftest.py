@@ -201,6 +201,16 @@ class Exchange:
         await self.head(status, content_type, content_length=str(len(body)), **headers)
         await self.write(body)
 
+    async def in_two(self, body: bytes) -> None:
+        """Send a whole answer; of a stream what comes to the third word, and the rest a little later."""
+        if not self.is_stream:
+            await self.answer(body)
+            return
+        await self.begin()
+        await asyncio.sleep(0.05)
+        stream = self.stream
+        await self.write(body.removeprefix(b"".join((*stream.opening, *stream.words[:3]))))
+
     async def refuse(self, status: int, kind: str, message: str, code: str | None = None, **headers: str) -> None:
         """Send an error."""
         body = json.dumps(error_of(self.heard.path, kind, message, code)).encode()
@@ -434,6 +444,59 @@ async def error_in_200(exchange: Exchange) -> None:
         await exchange.answer(json.dumps(error_of(exchange.heard.path, "overloaded_error", "Overloaded")).encode())
 
 
+async def filtered_in_200(exchange: Exchange) -> None:
+    """Say 200, and then that a filter has stopped the call."""
+    words = "Stopped by our content filter"
+    error = error_of(exchange.heard.path, "invalid_request_error", words, "content_filter")
+    if not exchange.is_stream:
+        await exchange.answer(json.dumps(error).encode())
+    elif exchange.heard.path == RESPONSES:
+        event = {"type": "error", "code": "content_filter", "message": words, "param": None, "sequence_number": 0}
+        await exchange.answer(sse(event, "error"))
+    else:
+        await exchange.answer(sse(error, "error" if exchange.heard.path == MESSAGES else ""))
+
+
+async def untranslatable(exchange: Exchange) -> None:
+    """Say what no other API can repeat: a tool without a name, words that are a number."""
+    if exchange.heard.path == CHAT:
+        call = {"index": 0, "id": "t", "type": "function", "function": {"arguments": "{}"}}
+        choice = {"index": 0, "finish_reason": None, "delta": {"tool_calls": [call]}}
+        whole = whole_answer(CHAT, exchange.model) | {"choices": [{**choice, "message": {"tool_calls": [call]}}]}
+        event = sse({"id": "c", "object": "chat.completion.chunk", "choices": [choice]})
+    else:
+        block = {"type": "text", "text": 7}
+        whole = whole_answer(exchange.heard.path, exchange.model) | {"content": [block]}
+        event = sse({"type": "content_block_start", "index": 0, "content_block": block}, "content_block_start")
+    if not exchange.is_stream:
+        await exchange.answer(json.dumps(whole).encode())
+        return
+    await exchange.head()
+    await exchange.write(b"".join((*exchange.stream.opening, event)))
+    await exchange.hold()
+
+
+async def aborts(exchange: Exchange) -> None:
+    """Give up after some words, and say so in the reason to finish."""
+    await exchange.in_two(exchange.good_body.replace(b'"stop"', b'"abort"'))
+
+
+async def chatty(exchange: Exchange) -> None:
+    """Tell more than other APIs have a place for, at the end."""
+    before, mark, after = exchange.good_body.rpartition(b'"choices"')
+    await exchange.in_two(before + b'"citations": ["a"], ' + mark + after)
+
+
+async def large_error(exchange: Exchange) -> None:
+    """Find the call wrong at great length."""
+    await exchange.refuse(400, "invalid_request_error", "x" * 70_000)
+
+
+async def html_error(exchange: Exchange) -> None:
+    """Find the call wrong in a page."""
+    await exchange.answer(b"<html>bad request</html>", 400, "text/html")
+
+
 def encoded(encode: Callable[[bytes], bytes], name: str) -> Scenario:
     """Return a scenario that encodes its answer."""
 
@@ -513,6 +576,12 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "empty": empty,
     "wrong_type": wrong_type,
     "error_in_200": error_in_200,
+    "filtered_in_200": filtered_in_200,
+    "untranslatable": untranslatable,
+    "aborts": aborts,
+    "chatty": chatty,
+    "large_error": large_error,
+    "html_error": html_error,
     "gzip": encoded(gzip.compress, "gzip"),
     "deflate": encoded(deflated, "deflate"),
     "br": encoded(brotli.compress, "br"),
@@ -651,8 +720,8 @@ def configured(provider: FaultServer) -> Callable[..., str]:
 def mixed(provider: FaultServer, app_of: Callable[..., Starlette]) -> Callable[..., Starlette]:
     """Return what makes the service of a route with these qualified models, each with its maker's key."""
 
-    def make(*models: str, more: str = "") -> Starlette:
-        lines = ["mode: forward", f"forward: {patience_with(models)}", "model_providers:"]
+    def make(*models: str, more: str = "", forward: str = "") -> Starlette:
+        lines = ["mode: forward", f"forward: {forward or patience_with(models)}", "model_providers:"]
         for number, model in enumerate(models):
             maker = model.partition("/")[0]
             url = provider.url if maker == "anthropic" else f"{provider.url}/v1"

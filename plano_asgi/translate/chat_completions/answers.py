@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from plano_asgi.errors import UnusableAnswerError
 from plano_asgi.translate import usage
 from plano_asgi.translate.answer import Answer, Said, Stop
 from plano_asgi.translate.call import Refusal, Text, Thinking, ToolCall
@@ -14,6 +15,9 @@ from plano_asgi.wire.fields import an_array, required, wrong_type
 
 STOPS: Final[Mapping[str, Stop]] = {
     "stop": Stop.END,
+    "eos": Stop.END,  # this and the next two: what servers of open models say
+    "end_turn": Stop.END,
+    "stop_sequence": Stop.END,
     "length": Stop.MAX_TOKENS,
     "tool_calls": Stop.TOOL_CALLS,
     "content_filter": Stop.REFUSAL,
@@ -58,7 +62,13 @@ def read_answer(body: Taking) -> Answer:
 
 
 def stop_of(finish: str | None, parts: tuple[object, ...]) -> Stop:
-    """Return why an answer of these parts ended; a tool's call or a refusal tells more than `stop`."""
+    """Return why an answer of these parts ended; a tool's call or a refusal tells more than `stop`.
+
+    Raises:
+        UnusableAnswerError: It did not come to an end (`abort`, `error` and the like).
+    """
+    if finish and finish not in STOPS:
+        raise UnusableAnswerError("the provider gave up its answer; try again, or another model")
     stop = STOPS.get(finish or "", Stop.END)
     if stop is Stop.END and any(isinstance(part, ToolCall) for part in parts):
         return Stop.TOOL_CALLS

@@ -47,11 +47,11 @@ class StreamReader:
 
     def done(self) -> Iterator[StreamEvent]:
         """Yield the end that `[DONE]` tells."""
-        yield Finished(self._stop(), self._usage)
+        yield self._ended()
 
     def end(self) -> Iterator[StreamEvent]:
         """Yield what the end of the bytes tells: some providers leave `[DONE]` out after a reason to finish."""
-        yield Finished(self._stop(), self._usage) if self._finish else Failed.cut_off()
+        yield self._ended() if self._finish else Failed.cut_off()
 
     def _read_delta(self, delta: Taking) -> Iterator[StreamEvent]:
         for key, kind in _WORDS.items():
@@ -79,6 +79,11 @@ class StreamReader:
             self._calls = index + 1
         self._kinds.add(Kind.TOOL_CALL)
         return Delta((Kind.TOOL_CALL.value, index), Kind.TOOL_CALL, arguments, call_id, name, is_custom=is_custom)
+
+    def _ended(self) -> StreamEvent:
+        if self._finish and self._finish not in STOPS:
+            return Failed(502, "the provider gave up its answer; try again", "upstream_incomplete")
+        return Finished(self._stop(), self._usage)
 
     def _stop(self) -> Stop:
         stop = STOPS.get(self._finish or "", Stop.END)

@@ -35,7 +35,7 @@ def read_answer(body: Taking) -> Answer:
     if body.take("content") is None:
         raise missing("content")
     parts = [part for block in body.children("content") if (part := _part(block)) is not None]
-    stop = STOPS.get(body.text("stop_reason") or "", Stop.END)
+    stop = stop_of(body)
     details = body.child("stop_details")
     explanation = details.text("explanation") if details else None
     if details:
@@ -54,6 +54,14 @@ def read_answer(body: Taking) -> Answer:
     )
     body.rest()
     return answer
+
+
+def stop_of(body: Taking, *, before: Stop = Stop.END) -> Stop:
+    """Return why an answer ended; a reason that is unknown here is a loss, and told as the one before."""
+    reason = body.text("stop_reason")
+    if reason and reason not in STOPS:
+        body.losses.add(body.place("stop_reason"), "the other API has no such reason to end")
+    return STOPS.get(reason or "", before)
 
 
 def _part(block: Taking) -> Said | None:

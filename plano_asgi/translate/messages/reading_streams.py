@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from plano_asgi.translate import usage
 from plano_asgi.translate.answer import Began, Delta, Ended, Failed, Finished, Kind, Stop, StreamEvent, Usage
 from plano_asgi.translate.call import Keeper, Thinking
-from plano_asgi.translate.messages.answers import RUN_BY_PROVIDER, STOPS
+from plano_asgi.translate.messages.answers import RUN_BY_PROVIDER, stop_of
 from plano_asgi.translate.taking import Taking
 from plano_asgi.translate.tool_calls import as_text
 
@@ -91,7 +91,7 @@ class StreamReader:
     def _turn_out(self, event: Taking) -> Iterator[StreamEvent]:
         self._usage = usage.read_anthropic(event.take("usage"), before=self._usage)
         delta = event.required_child("delta")
-        self._stop = STOPS.get(delta.text("stop_reason") or "", self._stop)
+        self._stop = stop_of(delta, before=self._stop)
         self._stop_sequence = delta.text("stop_sequence")
         details = delta.child("stop_details")
         explanation = details.text("explanation") if details else None
