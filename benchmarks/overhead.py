@@ -27,6 +27,7 @@ from benchmarks.middleware_cost.figures import draw, show
 from benchmarks.middleware_cost.in_process import in_process
 from benchmarks.middleware_cost.limits import limits_cost
 from benchmarks.middleware_cost.over_http import over_http
+from benchmarks.middleware_cost.session_cost import session_cost
 
 
 def main() -> None:
@@ -43,6 +44,7 @@ def main() -> None:
         "over_http": over_http(effort),
         "adapters": adapters(effort),
         "limits": limits_cost(effort),
+        "sessions": session_cost(effort),
         "body_bytes": BODY_BYTES,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}, onnxruntime {version('onnxruntime')}",

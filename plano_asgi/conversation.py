@@ -53,6 +53,14 @@ class LLMCall:
         conversation: The messages, oldest first; instructions come first, as system messages.
         is_stream: Whether the client asked for a stream.
         inline_policy: The policy the call brought along, or None.
+        tools: Names of the tools that the model may call, in their order.
+        previous_response: What the provider keeps of the conversation is known by this id; None where it keeps nothing.
+        stored_conversation: The id of a conversation that the provider keeps, or None.
+        latest_signature: A digest of the latest signed or sealed thought in the messages; None where there is none.
+        affinity: By what the client says that calls belong together, or None.
+        switch_budget_pct: Most that switches of its session may cost, in percent of never switching, where the client
+            says so.
+        tenant: Whose call it is, where clients are told apart; calls of two tenants never belong together.
     """
 
     api_format: ApiFormat
@@ -60,6 +68,13 @@ class LLMCall:
     model: str | None = None
     is_stream: bool = False
     inline_policy: RoutingPolicy | None = None
+    tools: tuple[str, ...] = ()
+    previous_response: str | None = None
+    stored_conversation: str | None = None
+    latest_signature: str | None = None
+    affinity: str | None = field(default=None, repr=False)
+    switch_budget_pct: float | None = None
+    tenant: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_text(cls, text: str) -> "LLMCall":

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from plano_asgi.sessions import SessionStanding
+
 
 class Reason(StrEnum):
     """Why a call goes where it goes."""
@@ -91,6 +93,7 @@ class RoutingDecision:
         latency_ms: Milliseconds from call to decision.
         served_by: The model that really answered, where we call the provider ourselves; None where none did.
         attempts: Every model that was asked, in order, where we call the provider ourselves.
+        session: What the call's session has to do with it; None where it belongs to none.
     """
 
     route: str | None
@@ -104,6 +107,7 @@ class RoutingDecision:
     latency_ms: float = field(default=0.0, compare=False)
     served_by: str | None = None
     attempts: tuple[Attempt, ...] = ()
+    session: SessionStanding | None = None
 
     @property
     def stage(self) -> str | None:

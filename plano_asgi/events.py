@@ -36,6 +36,7 @@ OBSERVER_FAILED: Final = "plano.observer_failed"
 ROUTE_UNKNOWN: Final = "plano.route_unknown"
 SECOND_STAGE_BACK: Final = "plano.second_stage_back"
 SECOND_STAGE_FAILED: Final = "plano.second_stage_failed"
+SESSIONS_FAILED: Final = "plano.sessions_failed"
 SETTINGS_IGNORED: Final = "plano.settings_ignored"
 
 _STANDARD_LOGGER = logging.getLogger("plano_asgi")

@@ -106,6 +106,7 @@ def test_matched_call_is_answered_with_the_whole_decision(path: str, service: Se
     assert answer.headers["content-type"] == "application/json"
     assert 0 <= said.pop("latency_ms") < 60_000
     assert re.fullmatch(r"[0-9a-f]{32}", said.pop("trace_id"))
+    assert re.fullmatch(r"implicit:[0-9a-f]{32}", said.pop("session_id"))
     assert said == {
         "model": "anthropic/claude-sonnet-4-20250514",
         "route": "code_generation",
@@ -117,6 +118,8 @@ def test_matched_call_is_answered_with_the_whole_decision(path: str, service: Se
         "policy": "config",
         "scores": {"complex_reasoning": 0.02, "code_generation": 0.97, "other": 0.01},
         "classifier": "fixed",
+        "pinned": False,
+        "switched": False,
     }
 
 
@@ -156,13 +159,13 @@ def test_call_that_names_no_model_is_always_routed(model: Mapping[str, object], 
 
 @every_api
 def test_second_call_is_answered_from_the_cache(path: str, service: Service, ask: Ask) -> None:
-    """The same conversation is classified once; the second decision differs in its source alone."""
+    """The same conversation is classified once; the second decision says so, and that its session is known."""
     classifier = FixedClassifier(CONFIDENT)
     app = service(classifier)
 
     first, second = (ask(app, "POST", path, json=CALLS[path]).json() for _ in range(2))
 
-    varying = {"source": "cache", "latency_ms": second["latency_ms"], "trace_id": second["trace_id"]}
+    varying = {"source": "cache", "pinned": True, "latency_ms": second["latency_ms"], "trace_id": second["trace_id"]}
     assert second == {**first, **varying}
     assert len(classifier.calls) == 1
 

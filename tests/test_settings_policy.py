@@ -65,9 +65,9 @@ def test_both_forms_of_preferences_make_one_policy() -> None:
 def test_selection_policy_is_kept_with_a_warning() -> None:
     """An order that this version cannot make is accepted, told, and logged as ignored."""
     with capture_logs() as logged:
-        loaded = load(TWO_FORMS.replace("prefer: none", "prefer: cheapest"))
+        loaded = load(TWO_FORMS.replace("prefer: none", "prefer: fastest"))
 
-    assert loaded.policy.named("summaries").selection_policy is SelectionPolicy.CHEAPEST
+    assert loaded.policy.named("summaries").selection_policy is SelectionPolicy.FASTEST
     (warning,) = loaded.warnings
     assert warning.startswith("plano.yaml:5: routing_preferences[0].selection_policy.prefer: ")
     assert [(entry["event"], entry["log_level"]) for entry in logged] == [(events.SETTINGS_IGNORED, "warning")]

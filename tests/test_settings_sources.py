@@ -73,6 +73,14 @@ def test_defaults_are_those_of_the_contract() -> None:
         "sample": 1.0,
         "model_form": "bare",
         "cross_format": False,
+        "decide_on": "user_turn",
+        "switch_budget_pct": None,
+    }
+    assert settings.sessions.model_dump() == {
+        "store": "memory",
+        "size": 10_000,
+        "ttl_s": 3_600,
+        "tenant_header": None,
     }
     assert (settings.cache.size, settings.cache.ttl_s) == (10_000, 300)
     assert (settings.limits.body_bytes, settings.limits.body_timeout_s) == (10 * 1024 * 1024, 30)

@@ -398,7 +398,7 @@ def test_everybody_who_stays_is_answered_and_nothing_is_left(
     answers, growth = asyncio.run(main())
 
     for _, router in doors:
-        assert len(router._cache) <= CACHE_SIZE  # type: ignore[arg-type]  # noqa: SLF001 - no public way to see it
+        assert len(router._deciding.cache) <= CACHE_SIZE  # type: ignore[arg-type]  # noqa: SLF001 - no public way to see it
         router.close()
     left = set(threading.enumerate()) - before
     for thread in left:

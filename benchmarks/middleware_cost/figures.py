@@ -47,6 +47,10 @@ def show(result: Figures) -> None:
     for row in result["limits"]:
         table.add_row(row["counters"], str(row.get("round_trip_us", "-")), told(row["added_us"]), limit_of(row))
     console.print(table)
+    table = Table("call", "added, us", "round trips", title="what a session adds to a cached decision")
+    for row in result["sessions"]:
+        table.add_row(*(str(row[key]) for key in ("case", "added_us", "round_trips")))
+    console.print(table)
 
 
 def told(ends: Sequence[float]) -> str:

@@ -4,17 +4,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from plano_asgi.assembly.calibrations import calibration_of
 from plano_asgi.assembly.observing import build_observation
+from plano_asgi.assembly.prices import build_prices
+from plano_asgi.assembly.sessions import build_sessions
 from plano_asgi.classify import Classifier
 from plano_asgi.decisions import Scores
 from plano_asgi.errors import ConfigurationError, Fault
 from plano_asgi.policy import Rules
-from plano_asgi.router import OnError, Router
+from plano_asgi.prices import PriceList
+from plano_asgi.router import ModelSpeeds, OnError, Router, Selecting
 from plano_asgi.settings import Settings, load_settings
 from plano_asgi.stores import MemoryStore
+
+if TYPE_CHECKING:
+    from plano_asgi.stores.redis_server import RedisServer
 
 
 def load_router(path: str | Path | None = None) -> Router:
@@ -35,12 +41,20 @@ def load_router(path: str | Path | None = None) -> Router:
     return router
 
 
-def build_router(settings: Settings, *, classifier: Classifier | None = None) -> Router:
+def build_router(
+    settings: Settings,
+    *,
+    classifier: Classifier | None = None,
+    redis: "RedisServer | None" = None,
+    prices: PriceList | None = None,
+) -> Router:
     """Return a router that is not started yet.
 
     Args:
         settings: What to build.
         classifier: Stands in for the one that the settings name.
+        redis: The server of `redis.url`, where there is one already.
+        prices: What models cost, where that is known already.
 
     Raises:
         ConfigurationError: The settings ask of the classifier what it cannot do, or name a calibration that is not its.
@@ -60,6 +74,8 @@ def build_router(settings: Settings, *, classifier: Classifier | None = None) ->
         deadline_ms=settings.classifier.deadline_ms or classifier.deadline_ms,
         workers=_workers(settings, classifier),
         queue=settings.classifier.queue,
+        sessions=build_sessions(settings, redis),
+        selecting=Selecting(prices=prices or build_prices(settings), speeds=ModelSpeeds(settings.catalog)),
     )
 
 

@@ -8,6 +8,7 @@ import anyio.to_thread
 from plano_asgi.assembly.building import build_router
 from plano_asgi.assembly.observing import Observation, build_observation
 from plano_asgi.assembly.prices import build_prices
+from plano_asgi.assembly.shared_store import build_redis
 from plano_asgi.errors import ConfigurationError, Fault
 from plano_asgi.intake.governing import RewriteGovernor
 from plano_asgi.observe import CallObserver
@@ -82,8 +83,8 @@ def build_service(settings: Settings, *, router: Router | None = None, in_host: 
         ArtifactError: A model file is missing.
         MissingExtraError: They ask for an extra that is not installed.
     """
-    router = router or build_router(settings)
-    redis, postgres, prices = _redis(settings), _postgres(settings), build_prices(settings)
+    redis, postgres, prices = build_redis(settings), _postgres(settings), build_prices(settings)
+    router = router or build_router(settings, redis=redis, prices=prices)
     observation = build_observation(
         settings, classifier=router.classifier.kind, in_host=in_host, redis=redis, prices=prices
     )
@@ -100,18 +101,6 @@ def build_service(settings: Settings, *, router: Router | None = None, in_host: 
         governor=governor,
         observation=observation,
     )
-
-
-def _redis(settings: Settings) -> "RedisServer | None":
-    if settings.redis.url is None:
-        return None
-    from plano_asgi.stores.redis_server import RedisServer  # noqa: PLC0415 - only where the settings ask for it
-
-    try:
-        return RedisServer(settings.redis.url, timeout_s=settings.redis.timeout_ms / 1000)
-    except ValueError:
-        what = "is no URL of a Redis server; write redis://host:6379/0, rediss:// or unix://"
-        raise ConfigurationError([Fault(where="redis.url", what=what)]) from None
 
 
 def _governor(settings: Settings, prices: PriceList, redis: "RedisServer | None") -> "Governor | None":
@@ -153,6 +142,7 @@ def _gateway(
         forwarder=build_forwarder(settings),
         to_default=settings.failover.to_default,
         is_strict=settings.translation.strict,
+        cached_from_tokens=settings.prompt_caching.min_prefix_tokens if settings.prompt_caching.inject else None,
         conversations=build_conversations(settings, redis=redis, postgres=postgres),
         observer=observer,
     )

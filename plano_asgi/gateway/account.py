@@ -23,6 +23,7 @@ class Account:
         answer: What the caller is given; None where that is an error of ours.
         status: HTTP status of the answer, once it has begun.
         is_complete: Whether the caller has been given all of it.
+        is_stream: Whether the caller asks for a stream.
         started: When the call came, by `time.perf_counter`.
         first_word_s: Seconds until the first word of a stream; None where it was no stream, or had none.
         observed: Who watches the call; None until it is being served.
@@ -35,6 +36,7 @@ class Account:
     answer: ForwardedAnswer | None = None
     status: int | None = None
     is_complete: bool = False
+    is_stream: bool = False
     started: float = field(default_factory=perf_counter)
     first_word_s: float | None = None
     observed: ObservedCall | None = None

@@ -1,52 +1,37 @@
 """`Gateway`: a call is decided, given to those who can serve it, and accounted for."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
+from http import HTTPStatus
 
-from plano_asgi.conversation import ApiFormat, LLMCall
-from plano_asgi.decisions import Reason, RoutingDecision, attempts_told
-from plano_asgi.errors import CallError, ForwardingError, WireFormatError
+from plano_asgi.conversation import ApiFormat
+from plano_asgi.decisions import RoutingDecision, attempts_told
 from plano_asgi.events import CALL_FORWARDED, CallIdentity, current_identity, get_logger, identified
 from plano_asgi.gateway.account import Account
-from plano_asgi.gateway.conversations import ContinuedCall, Conversations
+from plano_asgi.gateway.conversations import ContinuedCall, Conversations, Keep
+from plano_asgi.gateway.gateway_call import GatewayCall, nobody_for
 from plano_asgi.gateway.governing import answer_within_limits
 from plano_asgi.gateway.recording import recorded
-from plano_asgi.govern import ALL, Caller, Governor, allowed_of, fit_allow_list
+from plano_asgi.gateway.speed import note_speed
+from plano_asgi.govern import ALL, Governor, allowed_of, fit_allow_list
 from plano_asgi.hops import check_hops, hops_of
 from plano_asgi.observe import CallObserver, ObservedCall
-from plano_asgi.policy import Needs, capabilities_of, fit_capabilities, needs_of, pool_of
+from plano_asgi.policy import capabilities_of, fit_capabilities, needs_of, pool_of
 from plano_asgi.prices import PriceList
 from plano_asgi.providers import ModelProvider
 from plano_asgi.router import Router
+from plano_asgi.translate import Signers
 from plano_asgi.upstream import Admit, Candidate, ForwardedAnswer, Forwarder, OutboundCall
-from plano_asgi.wire import JsonDocument
-
-RawHeaders = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayCall:
-    """A call to serve; neither its body nor its headers are in its `repr`.
+class _Question:
+    """A decided call, as those who may serve it are asked; `keep` keeps the answer where calls may go on from it."""
 
-    Attributes:
-        call: What the caller asks for.
-        document: The body it was read from.
-        client_headers: What the caller sent with it.
-        request_id: What the call is known by.
-        bypass: Whether the caller asked not to be routed.
-        client_address: Where the call came from; empty where nobody knows.
-    """
-
-    call: LLMCall
-    document: JsonDocument = field(repr=False)
-    client_headers: RawHeaders = field(repr=False)
-    request_id: str
-    bypass: bool = False
-    client_address: str = field(default="", repr=False)
-
-    @property
-    def caller(self) -> Caller:
-        """The one who makes the call."""
-        return Caller(self.client_headers, self.client_address)
+    decided: RoutingDecision
+    outbound: OutboundCall
+    candidates: tuple[Candidate, ...]
+    keep: Keep | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +45,7 @@ class Gateway:
         is_strict: Whether a model is passed over that cannot be told all of a call.
         governor: What callers may use, and how much of it; None where that is all.
         prices: What models cost; None where that is nobody's business.
+        cached_from_tokens: Fewest tokens of a call that gets marks for Anthropic's cache; None where none does.
         conversations: What Responses calls go on from; None where nothing is kept.
         observer: Who watches.
     """
@@ -70,6 +56,7 @@ class Gateway:
     is_strict: bool = False
     governor: Governor | None = None
     prices: PriceList | None = None
+    cached_from_tokens: int | None = None
     conversations: Conversations | None = None
     observer: CallObserver = field(default_factory=CallObserver)
 
@@ -95,56 +82,71 @@ class Gateway:
         """
         check_hops(hops_of(served.client_headers))
         account.observed = observed = self.observer.begin(served.call, _identity_of(served))
+        account.trail = observed.trail(self.forwarder.breaker_of)
+        account.is_stream = is_stream = served.call.is_stream
+        question = await self._question(served, account, observed)
+        del served  # while its answer is waited for, a call is held by its bytes alone
+        account.answer = await answer_within_limits(partial(self._ask, question, account), account, is_stream=is_stream)
+        account.first_word_s = account.duration_s if is_stream else None
+        account.cost_usd = None if is_stream else self._cost_usd(account)
+        return account.answer
+
+    async def _question(self, served: GatewayCall, account: Account, observed: ObservedCall) -> _Question:
+        """Return what is asked, and whom: a call with all that it goes on from, and those who may serve it."""
         continued = await self._continued(served)
         owner = continued.owner if continued else None
         if continued:
-            served = replace(served, call=continued.call, document=continued.document)
+            served = served.going_on(continued.call, continued.document)
         if owner:
             served, account.decision = replace(served, bypass=True), None
-        call, document = served.call, served.document
-        account.trail = observed.trail(self.forwarder.breaker_of)
-        pool = await self._pool(served, account, observed, owner)
+        with observed.deciding():
+            decided = await self.decide(served, account)
+        pool = await self._pool(served, account, decided, owner)
         outbound = OutboundCall(
-            api_format=call.api_format,
-            body=document.data,
-            is_stream=call.is_stream,
+            api_format=served.call.api_format,
+            body=served.document.data,
+            is_stream=served.call.is_stream,
             client_headers=observed.carried(served.client_headers),
             request_id=served.request_id,
             is_strict=self.is_strict,
+            signers=_signers(decided),
+            cached_from_tokens=self.cached_from_tokens,
             keeping=continued.keeping if continued else {},
         )
         keep = await self.conversations.keeper(continued, pool) if self.conversations and continued else None
-        candidates = [Candidate(provider=provider, window=capabilities_of(provider).window) for provider in pool]
-        del served, document, continued  # nobody holds the body of a call while its answer is waited for
-
-        async def ask(admit: Admit | None) -> ForwardedAnswer:
-            answer = await self.forwarder.forward(outbound, candidates, trail=account.trail, admit=admit)
-            return await recorded(answer, keep, is_stream=call.is_stream) if keep else answer
-
-        account.answer = await answer_within_limits(ask, account, is_stream=call.is_stream)
-        account.first_word_s = account.duration_s if call.is_stream else None
-        account.cost_usd = None if call.is_stream else self._cost_usd(account)
-        return account.answer
+        candidates = (Candidate(provider=provider, window=capabilities_of(provider).window) for provider in pool)
+        return _Question(decided=decided, outbound=outbound, candidates=tuple(candidates), keep=keep)
 
     async def _pool(
-        self, served: GatewayCall, account: Account, observed: ObservedCall, owner: str | None
+        self, served: GatewayCall, account: Account, decided: RoutingDecision, owner: str | None
     ) -> tuple[ModelProvider, ...]:
         """Return who may serve a call, in order; those alone who have what it goes on from, where that is with them."""
         needs, catalog = needs_of(served.call, served.document.value), self.router.catalog
-        allowed = self.governor.allowed(served.caller) if self.governor else ALL
-        with observed.deciding():
-            decision = await self.decide(served, account)
         account.decision = None  # a model that the caller may not use is not named to it
-        decision = fit_allow_list(decision, allowed, catalog=catalog)
+        allowed = self.governor.allowed(served.caller) if self.governor else ALL
+        decision = fit_allow_list(decided, allowed, catalog=catalog)
         account.decision = decision = fit_capabilities(decision, needs, catalog=catalog)
         pool = allowed_of(pool_of(decision, needs, catalog=catalog, to_default=self.to_default), allowed)
         pool = tuple(provider for provider in pool if owner is None or provider.model == owner)
         if not pool:
-            raise _nobody_for(decision, needs)
+            raise nobody_for(decision, needs)
         if self.governor:
             account.admission = await self.governor.admission(served.caller, served.document, route=decision.route)
             pool = await account.admission.preferred(pool)
         return pool
+
+    async def _ask(self, question: _Question, account: Account, admit: Admit | None) -> ForwardedAnswer:
+        """Return the answer, kept where calls may go on from it; its session goes on with who has given it."""
+        answer = await self.forwarder.forward(question.outbound, question.candidates, trail=account.trail, admit=admit)
+        if answer.status < HTTPStatus.BAD_REQUEST:
+            try:
+                await self.router.aserved(question.decided, by=answer.model)
+            except BaseException:
+                await answer.pieces.aclose()
+                raise
+        if question.keep is None:
+            return answer
+        return await recorded(answer, question.keep, is_stream=question.outbound.is_stream)
 
     async def _continued(self, served: GatewayCall) -> ContinuedCall | None:
         """Return a Responses call with what was said before it; None for others, and where nothing is kept."""
@@ -159,6 +161,8 @@ class Gateway:
         account.observed.ended(account.outcome)
         with identified(account.observed.identity):
             self._log(api_format, account)
+        if self.router.selecting and account.answer and account.is_complete and account.status == HTTPStatus.OK:
+            note_speed(self.router.selecting.speeds, account)
 
     def _log(self, api_format: ApiFormat, account: Account) -> None:
         decision = account.served
@@ -208,22 +212,9 @@ def _identity_of(served: GatewayCall) -> CallIdentity:
     return CallIdentity(request_id=served.request_id, traceparent=headers.get(b"traceparent", b"").decode("latin-1"))
 
 
-def _nobody_for(decision: RoutingDecision, needs: Needs) -> CallError:
-    if decision.would_use is None and decision.reason is Reason.CAPABILITY:
-        wanted = ", ".join(
-            word
-            for word, is_needed in (("images", needs.vision), ("tools", needs.tools), ("audio", needs.audio))
-            if is_needed
-        )
-        what = f"no model of this service takes a call with {wanted or 'so long a conversation'}"
-        return ForwardingError(
-            f"{what}; leave that out, or shorten the conversation", status=422, code="no_capable_model"
-        )
-    if decision.would_use is None:
-        return WireFormatError("model: Field required", code="missing_required_parameter", param="model")
-    return WireFormatError(
-        "this service has no such model; name one that it declares",
-        code="model_not_found",
-        param="model",
-        status=404,
-    )
+def _signers(decided: RoutingDecision) -> Signers | None:
+    """Return who has signed the thoughts of a call, as far as its session tells."""
+    session = decided.session
+    if session is None or session.held_by is None or session.place.signature is None:
+        return None
+    return Signers(latest=session.held_by.partition("/")[0], others=session.foreign)

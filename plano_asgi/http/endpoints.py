@@ -27,6 +27,7 @@ class DecisionEndpoint:
         body_bytes: Most bytes of a body, as sent and decoded.
         body_timeout_s: Most seconds that a body may take to arrive.
         bypass_allowed: Whether `x-plano-routing: off` is obeyed.
+        tenant_header: The header that says whose call it is, where one does.
     """
 
     router: Router
@@ -34,6 +35,7 @@ class DecisionEndpoint:
     body_bytes: int
     body_timeout_s: float
     bypass_allowed: bool = True
+    tenant_header: str | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request with a decision, or with an error in the caller's API format."""
@@ -69,6 +71,7 @@ class DecisionEndpoint:
             body,
             body_bytes=self.body_bytes,
             bypass_allowed=self.bypass_allowed,
+            tenant_header=self.tenant_header,
         )
         is_small = len(body) < LARGE_BODY_BYTES and not headers.get("content-encoding")
         return read() if is_small else await anyio.to_thread.run_sync(read)
@@ -92,6 +95,7 @@ def decision_endpoints(settings: Settings, router: Router) -> Mapping[str, Decis
             body_bytes=settings.limits.body_bytes,
             body_timeout_s=settings.limits.body_timeout_s,
             bypass_allowed=settings.routing.bypass_header,
+            tenant_header=settings.sessions.tenant_header,
         )
         for path, api_format in ENDPOINTS.items()
     }

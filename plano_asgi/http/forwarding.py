@@ -84,6 +84,7 @@ class ForwardingEndpoint:
             body,
             body_bytes=limits.body_bytes,
             bypass_allowed=self.settings.routing.bypass_header,
+            tenant_header=self.settings.sessions.tenant_header,
         )
         is_small = len(body) < LARGE_BODY_BYTES and not headers.get("content-encoding")
         return read() if is_small else await anyio.to_thread.run_sync(read)

@@ -54,6 +54,7 @@ def decision_answer(
         else {},
         "classifier": classifier,
         **_stages(decision),
+        **_session(decision),
         "latency_ms": round(decision.latency_ms, 2),
         "trace_id": trace_id,
     }
@@ -64,6 +65,16 @@ def _stages(decision: RoutingDecision) -> dict[str, str]:
     """Return which classifier of a cascade answered, and which could not where one should have."""
     stages = {"stage": decision.stage, "failed_stage": decision.failed_stage}
     return {key: stage for key, stage in stages.items() if stage is not None}
+
+
+def _session(decision: RoutingDecision) -> dict[str, object]:
+    """Return what Plano's clients know of a session, and what holds its model where something does."""
+    session = decision.session
+    if session is None:
+        return {"pinned": False, "switched": False}
+    told: dict[str, object] = {"session_id": session.id, "pinned": session.is_pinned, "switched": session.is_switched}
+    reasons = {"lock": session.lock, "switch": session.switch}
+    return told | {key: reason.value for key, reason in reasons.items() if reason is not None}
 
 
 def json_answer(status: int, body: bytes, *, api_format: ApiFormat, request_id: str) -> Answer:

@@ -12,7 +12,12 @@ from plano_asgi.hops import HOP_HEADER, hops_of
 
 BYPASS_HEADER: Final = "x-plano-routing"
 
+AFFINITY_HEADER: Final = "x-model-affinity"
+SWITCH_BUDGET_HEADER: Final = "x-plano-max-switch-spend-pct"
+
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_PERCENTAGE: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,9})?")
+_MOST_TOLD_CHARS: Final = 256
 _JSON_TYPE: Final = re.compile(r"application/(?:[\w.+-]+\+)?json", re.IGNORECASE)
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([\w-]+)", re.IGNORECASE)
 
@@ -58,6 +63,16 @@ class Headers:
     def hops(self) -> int:
         """Through how many routers of this kind the call has come."""
         return hops_of((HOP_HEADER.encode(), told.encode("latin-1")) for told in self.get(HOP_HEADER).split(","))
+
+    def told(self, name: str) -> str | None:
+        """Return what a header says where that is 1 to 256 printable characters of ASCII, else None."""
+        value = self.get(name)
+        return value if 0 < len(value) <= _MOST_TOLD_CHARS and value.isascii() and value.isprintable() else None
+
+    def percentage(self, name: str) -> float | None:
+        """Return what a header says where that is a number from 0 to 100, else None."""
+        found = _PERCENTAGE.fullmatch(self.get(name))
+        return float(found[0]) if found and float(found[0]) <= 100 else None  # noqa: PLR2004 - percent
 
     def request_id(self) -> str:
         """Return the client's request id where it is harmless, else a new one."""

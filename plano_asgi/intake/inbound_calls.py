@@ -193,6 +193,7 @@ class InboundCalls:
             body,
             body_bytes=self.body_bytes,
             bypass_allowed=self.settings.routing.bypass_header,
+            tenant_header=self.settings.sessions.tenant_header,
         )
 
     async def _aread(self, api_format: ApiFormat, headers: Headers, body: bytes | None) -> RoutingRequest:

@@ -1,12 +1,12 @@
 """Requests to the decision endpoints: `POST /routing/v1/...`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.errors import WireFormatError
 from plano_asgi.intake.encodings import decode_body, too_large
-from plano_asgi.intake.headers import Headers
+from plano_asgi.intake.headers import AFFINITY_HEADER, SWITCH_BUDGET_HEADER, Headers
 from plano_asgi.wire import FORMATS, JsonDocument, read_call, read_document
 
 ROUTING_PREFIX: Final = "/routing"
@@ -39,14 +39,32 @@ def check_head(method: str, headers: Headers, *, body_bytes: int) -> None:
         raise too_large(body_bytes)
 
 
-def read_routing_request(
-    api_format: ApiFormat, headers: Headers, body: bytes, *, body_bytes: int, bypass_allowed: bool
+def read_routing_request(  # noqa: PLR0913 - what is read, and by which settings
+    api_format: ApiFormat,
+    headers: Headers,
+    body: bytes,
+    *,
+    body_bytes: int,
+    bypass_allowed: bool,
+    tenant_header: str | None = None,
 ) -> RoutingRequest:
     """Return the call that a request makes.
+
+    Args:
+        api_format: The API of its body.
+        headers: Its headers.
+        body: Its body as sent.
+        body_bytes: Most bytes of the body once it is decoded.
+        bypass_allowed: Whether the caller may ask not to be routed.
+        tenant_header: The header that says whose call it is, where one does.
 
     Raises:
         WireFormatError: The body is not a call of this API.
     """
     document = read_document(decode_body(body, headers.get("content-encoding"), limit=body_bytes))
     call = read_call(document, api_format)
+    affinity, tenant = headers.told(AFFINITY_HEADER), headers.told(tenant_header) if tenant_header else None
+    percentage = headers.percentage(SWITCH_BUDGET_HEADER)
+    if affinity or tenant or percentage is not None:
+        call = replace(call, affinity=affinity, tenant=tenant, switch_budget_pct=percentage)
     return RoutingRequest(document=document, call=call, bypass=bypass_allowed and headers.asks_for_bypass)

@@ -213,6 +213,7 @@ class OutboundCalls:
             body,
             body_bytes=self.settings.limits.body_bytes,
             bypass_allowed=self.settings.routing.bypass_header,
+            tenant_header=self.settings.sessions.tenant_header,
         )
         is_small = len(body) < LARGE_BODY_BYTES and not headers.get("content-encoding")
         return read() if is_small else await anyio.to_thread.run_sync(read)

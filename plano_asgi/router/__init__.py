@@ -1,5 +1,18 @@
 """The router: one call in, one decision out."""
 
-from plano_asgi.router.router import OnError, Router
+from plano_asgi.router.deciding import OnError
+from plano_asgi.router.router import Router
+from plano_asgi.router.selecting import ModelSpeeds, Selecting
+from plano_asgi.router.session_store import MemorySessions, SessionStore, SharedSessions
+from plano_asgi.router.sessions import Sessions
 
-__all__ = ["OnError", "Router"]
+__all__ = [
+    "MemorySessions",
+    "ModelSpeeds",
+    "OnError",
+    "Router",
+    "Selecting",
+    "SessionStore",
+    "Sessions",
+    "SharedSessions",
+]

@@ -1,41 +1,30 @@
-"""`Router`: policy, cache, classification within a deadline, decision, one event."""
+"""`Router`: a call's session, a decision within a deadline, one event."""
 
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from logging import INFO
 from time import perf_counter
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio.to_thread
 
-from plano_asgi.classify import Classifier, IsAwaited
+from plano_asgi.classify import Classifier
 from plano_asgi.classify.trusting import trusted
-from plano_asgi.conversation import Conversation, LLMCall, Message, Role
-from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Scores, Source
-from plano_asgi.errors import (
-    ClassificationError,
-    ClassifierTimeoutError,
-    ClassifierUnavailableError,
-    RoutingUnavailableError,
-)
-from plano_asgi.events import (
-    CACHE_FAILED,
-    CALL_ROUTED,
-    CLASSIFIER_FAILED,
-    CLASSIFIER_READY,
-    CLASSIFIER_SLOW,
-    get_logger,
-    is_heard,
-)
+from plano_asgi.conversation import LLMCall, Message, Role
+from plano_asgi.decisions import RoutingDecision, Scores
+from plano_asgi.errors import ClassificationError, ClassifierTimeoutError, ClassifierUnavailableError
+from plano_asgi.events import CALL_ROUTED, CLASSIFIER_READY, CLASSIFIER_SLOW, get_logger, is_heard
 from plano_asgi.observer import UNOBSERVED
-from plano_asgi.policy import Rules, checked_inline, decide, fit_format, undecided
+from plano_asgi.policy import Rules, fit_format
 from plano_asgi.preferences import RoutingPolicy
 from plano_asgi.providers import ModelCatalog
 from plano_asgi.router.classifications import Classifications
-from plano_asgi.router.keys import classification_key
+from plano_asgi.router.deciding import Deciding, OnError, Pending
+from plano_asgi.router.following import Following, told_of_switch
 from plano_asgi.router.repeated_start import RepeatedStart
+from plano_asgi.router.selecting import Selecting
+from plano_asgi.router.sessions import Sessions
 from plano_asgi.router.stand_in import stand_in
 from plano_asgi.router.waiting import wait_async, wait_blocking
 from plano_asgi.stores import Store
@@ -43,22 +32,7 @@ from plano_asgi.stores import Store
 LONG_CONVERSATION: Final = 1_000  # messages; reading more than that takes too long for an event loop
 WARM_UP_TEXT: Final = "Which of these routes would take a call such as this one, if any of them does?"
 
-
-class OnError(StrEnum):
-    """What becomes of a call that cannot be classified."""
-
-    DEFAULT = "default"
-    REJECT = "reject"
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A call whose classification is on its way."""
-
-    call: LLMCall
-    policy: RoutingPolicy
-    policy_source: PolicySource
-    scores: Future[Scores]
+_Result = TypeVar("_Result")
 
 
 class Router:
@@ -81,19 +55,35 @@ class Router:
         deadline_ms: float,
         workers: int = 1,
         queue: int = 256,
+        sessions: Sessions | None = None,
+        selecting: Selecting | None = None,
     ) -> None:
-        """Put the parts together; nothing is loaded before `start` or the first call."""
+        """Put the parts together; nothing is loaded before `start` or the first call.
+
+        Without `sessions` each call is decided for itself; without `selecting` models keep their written order.
+        """
         self.classifier = classifier
         self.policy = policy
         self.catalog = catalog
         self.rules = rules
         self.deadline_ms = deadline_ms
         self.observer = UNOBSERVED
-        self._cache = cache
-        self._on_error = on_error
-        self._allow_inline = allow_inline
-        self._is_enabled = is_enabled
         self._classifications = Classifications(workers=workers, queue=queue)
+        self._deciding = Deciding(
+            classifier=classifier,
+            policy=policy,
+            catalog=catalog,
+            rules=rules,
+            cache=cache,
+            on_error=on_error,
+            allow_inline=allow_inline,
+            is_enabled=is_enabled,
+            deadline_ms=deadline_ms,
+            classifications=self._classifications,
+            selecting=selecting,
+        )
+        self.selecting = selecting
+        self._following = Following(sessions=sessions, catalog=catalog, prices=selecting.prices if selecting else None)
         self._is_ready = False
         self._problem: ClassificationError | None = None
         self._repeated_start = RepeatedStart(self._warm_up)
@@ -138,17 +128,21 @@ class Router:
                 trusted(self.classifier.classify(conversation, self.policy), self.policy)
         except ClassificationError as error:
             self._problem = error
-            self._log_failure(error)
+            self._deciding.log_failure(error)
             raise
-        took_ms = _milliseconds_since(started)
+        elapsed_ms = _milliseconds_since(started)
         self._is_ready, self._problem = True, None
-        report = {"classifier": self.classifier.kind, "classify_ms": round(took_ms, 1), "deadline_ms": self.deadline_ms}
+        report = {
+            "classifier": self.classifier.kind,
+            "classify_ms": round(elapsed_ms, 1),
+            "deadline_ms": self.deadline_ms,
+        }
         get_logger().info(CLASSIFIER_READY, **report)
-        if took_ms > self.deadline_ms / 2:
+        if elapsed_ms > self.deadline_ms / 2:
             get_logger().warning(
                 CLASSIFIER_SLOW, advice="raise classifier.deadline_ms or use a faster device", **report
             )
-        return took_ms
+        return elapsed_ms
 
     def close(self) -> None:
         """Drop the calls that wait for a classification; later calls are decided by `on_error`."""
@@ -169,102 +163,61 @@ class Router:
             RoutingUnavailableError: `on_error` is `reject`, and the classifier has no answer.
         """
         started = perf_counter()
-        begun = self._begin(call, bypass=bypass)
-        if isinstance(begun, _Pending):
-            begun = self._conclude(begun, wait_blocking(begun.scores, self.deadline_ms / 1000))
-        return self._reported(begun, call, started, is_translated=is_translated)
+        case = self._deciding.case_of(call, bypass=bypass)
+        if isinstance(case, RoutingDecision):
+            return self._reported(self._fitted(case, call, is_translated=is_translated), call, started)
+        followed = self._following.followed(case)
+        standing = self._following.standing(followed, self._following.recall(followed))
+        begun = self._following.held(followed, standing) or self._deciding.begin(case, followed.conversation)
+        if isinstance(begun, Pending):
+            begun = self._deciding.conclude(begun, wait_blocking(begun.scores, self.deadline_ms / 1000))
+        settled = self._following.settled(self._qualified(begun), followed, standing)
+        decision = self._fitted(settled, call, is_translated=is_translated)
+        self._following.remember(standing, decision)
+        return self._reported(decision, call, started)
 
     async def aroute(self, call: LLMCall, *, bypass: bool = False, is_translated: bool = True) -> RoutingDecision:
         """Return where the call goes, without blocking the event loop; the same as `route` in everything else."""
         started = perf_counter()
-        if len(call.conversation) > LONG_CONVERSATION:
-            begun = await anyio.to_thread.run_sync(partial(self._begin, call, bypass=bypass))
-        else:
-            begun = self._begin(call, bypass=bypass)
-        if isinstance(begun, _Pending):
-            begun = self._conclude(begun, await wait_async(begun.scores, self.deadline_ms / 1000))
-        return self._reported(begun, call, started, is_translated=is_translated)
+        case = self._deciding.case_of(call, bypass=bypass)
+        if isinstance(case, RoutingDecision):
+            return self._reported(self._fitted(case, call, is_translated=is_translated), call, started)
+        is_long = len(call.conversation) > LONG_CONVERSATION
+        followed = await _read(partial(self._following.followed, case), is_long=is_long)
+        standing = self._following.standing(followed, await self._following.arecall(followed))
+        begun: RoutingDecision | Pending | None = self._following.held(followed, standing)
+        if begun is None:
+            begun = await _read(partial(self._deciding.begin, case, followed.conversation), is_long=is_long)
+        if isinstance(begun, Pending):
+            begun = self._deciding.conclude(begun, await wait_async(begun.scores, self.deadline_ms / 1000))
+        settled = self._following.settled(self._qualified(begun), followed, standing)
+        decision = self._fitted(settled, call, is_translated=is_translated)
+        await self._following.aremember(standing, decision)
+        return self._reported(decision, call, started)
 
-    def _begin(self, call: LLMCall, *, bypass: bool) -> RoutingDecision | _Pending:
-        """Return the decision where it can be had at once, else start the classification that it needs."""
-        policy, policy_source = self.policy, PolicySource.CONFIG
-        if call.inline_policy is not None:
-            policy = checked_inline(call.inline_policy, self.catalog, allowed=self._allow_inline)
-            policy_source = PolicySource.INLINE
-        undecided_for = partial(undecided, call, rules=self.rules, policy_source=policy_source)
-        if bypass or not self._is_enabled:
-            return undecided_for(reason=Reason.BYPASSED)
-        if not self.rules.apply_to(call):
-            return undecided_for(reason=Reason.NOT_APPLICABLE)
-        if not policy.preferences or not _has_user_text(call.conversation):
-            return undecided_for(reason=Reason.NO_MATCH)
-        asked = stand_in() or self.classifier
-        key = classification_key(call.conversation, policy, revision=asked.revision)
-        if scores := self._recalled(key):
-            return decide(call, policy, scores, rules=self._rules(), source=Source.CACHE, policy_source=policy_source)
-        try:
-            future = self._classifications.submit(
-                key, partial(self._classify, asked, key, call.conversation, policy), deadline_s=self.deadline_ms / 1000
-            )
-        except ClassificationError as error:
-            return self._failed(call, policy_source, error)
-        return _Pending(call, policy, policy_source, future)
+    async def aserved(self, decision: RoutingDecision, *, by: str) -> None:
+        """Take note of who has served a call: where that is not who was decided, its session goes on with that model.
 
-    def _classify(
-        self, asked: Classifier, key: bytes, conversation: Conversation, policy: RoutingPolicy, is_awaited: IsAwaited
-    ) -> Scores:
-        scores = trusted(asked.classify(conversation, policy, is_awaited=is_awaited), policy)
-        if scores.failed_stage is not None:  # a better answer may be had the next time
-            return scores
-        try:
-            self._cache.put(key, scores)
-        except Exception as error:  # noqa: BLE001 - whatever a store raises, the answer is there
-            get_logger().warning(CACHE_FAILED, error=type(error).__name__)
-        return scores
+        Args:
+            decision: What was decided.
+            by: The qualified model that has answered.
+        """
+        await self._following.amove(decision, to=by)
 
-    def _recalled(self, key: bytes) -> Scores | None:
-        """Return the scores that the cache has; one that fails has none."""
-        try:
-            return self._cache.get(key)
-        except Exception as error:  # noqa: BLE001 - whatever a store raises, the call can be classified
-            get_logger().warning(CACHE_FAILED, error=type(error).__name__)
-            return None
-
-    def _conclude(self, pending: _Pending, outcome: Scores | ClassificationError) -> RoutingDecision:
-        if isinstance(outcome, ClassificationError):
-            return self._failed(pending.call, pending.policy_source, outcome)
-        return decide(
-            pending.call,
-            pending.policy,
-            outcome,
-            rules=self._rules(),
-            source=Source.CLASSIFIER,
-            policy_source=pending.policy_source,
-        )
-
-    def _rules(self) -> Rules:
-        """Return how scores are read; those of a stand-in need no correction, which is the classifier's own."""
-        return replace(self.rules, temperature=1.0) if stand_in() else self.rules
-
-    def _failed(self, call: LLMCall, policy_source: PolicySource, error: ClassificationError) -> RoutingDecision:
-        self._log_failure(error)
-        if self._on_error is OnError.REJECT:
-            raise RoutingUnavailableError("the router has no decision for this call now; try again shortly") from error
-        return undecided(call, rules=self.rules, reason=Reason.ERROR, policy_source=policy_source)
-
-    def _log_failure(self, error: ClassificationError) -> None:
-        get_logger().warning(
-            CLASSIFIER_FAILED, error=type(error).__name__, detail=str(error), on_error=self._on_error.value
-        )
-
-    def _reported(
-        self, decision: RoutingDecision, call: LLMCall, started: float, *, is_translated: bool
-    ) -> RoutingDecision:
-        """Return the decision as it stands, qualified and timed, having logged the one line that tells of it."""
+    def _qualified(self, decision: RoutingDecision) -> RoutingDecision:
         would_use = decision.would_use and self.catalog.qualified(decision.would_use)
-        decision = replace(decision, would_use=would_use, latency_ms=_milliseconds_since(started))
+        return decision if would_use == decision.would_use else replace(decision, would_use=would_use)
+
+    def _fitted(self, decision: RoutingDecision, call: LLMCall, *, is_translated: bool) -> RoutingDecision:
+        """Return the decision qualified, of models that can serve the call, with a session that knows of it."""
+        decision = self._qualified(decision)
         if not is_translated:
             decision = fit_format(decision, call, rules=self.rules, catalog=self.catalog)
+        return told_of_switch(decision)
+
+    def _reported(self, decision: RoutingDecision, call: LLMCall, started: float) -> RoutingDecision:
+        """Return the decision timed, having logged the one line that tells of it."""
+        decision = replace(decision, latency_ms=_milliseconds_since(started))
         self.observer.decided(call, decision, waiting=self._classifications.waiting)
         if is_heard(INFO):
             self._log(decision, call)
@@ -285,12 +238,26 @@ class Router:
             classifier=self.classifier.kind,
             stage=decision.stage,
             failed_stage=decision.failed_stage,
+            **_of_session(decision),
             latency_ms=round(decision.latency_ms, 1),
         )
 
 
-def _has_user_text(conversation: Conversation) -> bool:
-    return any(message.role is Role.USER and message.text.strip() for message in conversation)
+def _of_session(decision: RoutingDecision) -> dict[str, object]:
+    session = decision.session
+    if session is None:
+        return {}
+    return {
+        "session": session.place.key,
+        "pinned": session.is_pinned,
+        "switched": session.is_switched,
+        "lock": session.lock,
+    }
+
+
+async def _read(work: Callable[[], _Result], *, is_long: bool) -> _Result:
+    """Return what comes of reading a conversation; a long one is read on a thread."""
+    return await anyio.to_thread.run_sync(work) if is_long else work()
 
 
 def _milliseconds_since(started: float) -> float:

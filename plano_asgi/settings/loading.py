@@ -22,6 +22,7 @@ from plano_asgi.settings.providers import check_providers
 from plano_asgi.settings.responses_state import check_responses_state
 from plano_asgi.settings.result import Settings, settings_from
 from plano_asgi.settings.schema import PlanoSettings
+from plano_asgi.settings.sessions import check_sessions
 from plano_asgi.settings.telemetry import check_telemetry
 from plano_asgi.settings.validation import check_coherence
 from plano_asgi.settings.yaml_source import read_yaml
@@ -119,6 +120,7 @@ def _validated(draft: Draft, environ: Mapping[str, str]) -> PlanoSettings | None
     check_providers(draft, environ)
     check_forwarding(draft, environ)
     check_governance(draft)
+    check_sessions(draft)
     check_responses_state(draft)
     check_telemetry(draft)
     return settings

@@ -17,7 +17,6 @@ PLANO_ONLY: Final = frozenset(
         "filters",
         "model_metrics_sources",
         "overrides",
-        "prompt_caching",
         "prompt_guards",
         "prompt_targets",
         "state_storage",

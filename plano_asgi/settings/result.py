@@ -15,6 +15,7 @@ from plano_asgi.settings.governance_schema import (
     GovernanceSettings,
     RateLimitSettings,
 )
+from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
 from plano_asgi.settings.schema import (
@@ -27,6 +28,7 @@ from plano_asgi.settings.schema import (
     RoutingSettings,
     Startup,
 )
+from plano_asgi.settings.sessions_schema import SessionSettings
 from plano_asgi.settings.telemetry_schema import DecisionLogSettings, TelemetrySettings
 
 
@@ -51,6 +53,8 @@ class Settings:
         budgets: How much may be spent in a period.
         allow_lists: What callers may use.
         governance: How the former are counted.
+        sessions: What is remembered of calls that belong together.
+        prompt_caching: What is done for providers' caches.
         responses_state: What is then kept of Responses calls.
         redis: What worker processes share what they know by.
         postgres: Where what is kept outlives them.
@@ -82,6 +86,8 @@ class Settings:
     budgets: tuple[BudgetSettings, ...]
     allow_lists: tuple[AllowListSettings, ...]
     governance: GovernanceSettings
+    sessions: SessionSettings
+    prompt_caching: PromptCachingSettings
     responses_state: ResponsesStateSettings
     redis: RedisSettings
     postgres: PostgresSettings
@@ -124,6 +130,8 @@ def settings_from(
         budgets=written.budgets,
         allow_lists=written.allow_lists,
         governance=written.governance,
+        sessions=written.sessions,
+        prompt_caching=written.prompt_caching,
         responses_state=written.responses_state,
         redis=written.redis,
         postgres=written.postgres,

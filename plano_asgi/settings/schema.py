@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from plano_asgi.policy import Unmatched
 from plano_asgi.preferences import SelectionPolicy
+from plano_asgi.sessions import DecideOn
 from plano_asgi.settings.fields import (
     Alias,
     BaseUrl,
@@ -21,6 +22,7 @@ from plano_asgi.settings.fields import (
     Model,
     ModelReference,
     PathEnd,
+    Percentage,
     Prefer,
     Seconds,
     SecretText,
@@ -36,10 +38,12 @@ from plano_asgi.settings.governance_schema import (
     RateLimitSettings,
 )
 from plano_asgi.settings.prices_schema import PriceSettings
+from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.providers_schema import AliasSettings, NestedPreference, Provider
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
 from plano_asgi.settings.section import Section
+from plano_asgi.settings.sessions_schema import SessionSettings
 from plano_asgi.settings.telemetry_schema import DecisionLogSettings, TelemetrySettings
 
 ENV_PREFIX: Final = "PLANO_"
@@ -126,6 +130,9 @@ class RoutingSettings(Section):
         sample: Share in [0, 1] of the calls that are rewritten; the rest are observed.
         model_form: How a model is written into a call in rewrite mode.
         cross_format: Whether rewrite mode may choose a model whose native API is not the call's.
+        switch_budget_pct: Most that switches of a session may cost, in percent of what never to switch would have cost;
+            None for no bound.
+        decide_on: Which calls of a conversation are decided; the others stay with the model they have.
     """
 
     threshold: Share | None = None
@@ -137,6 +144,8 @@ class RoutingSettings(Section):
     sample: Share = 1.0
     model_form: Literal["bare", "qualified"] = "bare"
     cross_format: Flag = False
+    decide_on: DecideOn = DecideOn.USER_TURN
+    switch_budget_pct: Percentage | None = None
 
 
 class CacheSettings(Section):
@@ -205,6 +214,8 @@ class PlanoSettings(Section, BaseSettings):
         budgets: How much may be spent in a period.
         allow_lists: What callers may use.
         governance: How the former are counted.
+        sessions: See there.
+        prompt_caching: See there.
         responses_state: See there.
         redis: See there.
         postgres: See there.
@@ -239,6 +250,8 @@ class PlanoSettings(Section, BaseSettings):
     budgets: tuple[BudgetSettings, ...] = ()
     allow_lists: tuple[AllowListSettings, ...] = ()
     governance: GovernanceSettings = GovernanceSettings()
+    sessions: SessionSettings = SessionSettings()
+    prompt_caching: PromptCachingSettings = PromptCachingSettings()
     responses_state: ResponsesStateSettings = ResponsesStateSettings()
     redis: RedisSettings = RedisSettings()
     postgres: PostgresSettings = PostgresSettings()

@@ -72,6 +72,8 @@ model_providers:
 #   bypass_header: true      # false: `x-plano-routing: off` is not honoured
 #   sample: 1.0              # share of calls that are rewritten; the rest are observed
 #   model_form: bare         # qualified: anthropic/claude-... instead of claude-...
+#   decide_on: user_turn     # every_call; session: the first decision holds
+#   switch_budget_pct:       # most that switches of a session may cost, in percent of never switching
 #   cross_format: false      # true: choose models of another API too; the app translates
 
 # cache:
@@ -124,6 +126,15 @@ model_providers:
 #   output_tokens: 1024      # what an answer is thought to take whose call does not limit it
 #   counters: 100000         # in a process's memory
 #   hash_key:                # what keys and addresses of callers are hashed with; one made of redis.url
+# sessions:                  # which model has which conversation
+#   store: memory            # redis: workers share them
+#   size: 10000              # in memory
+#   ttl_s: 3600              # after the latest call
+#   tenant_header:           # says whose call it is, e.g. x-team
+
+# prompt_caching:            # of mode: forward
+#   inject: false            # true: mark what Anthropic's API is to keep, where callers do not
+#   min_prefix_tokens: 1024
 
 # redis:                     # what worker processes share what they know by
 #   url:                     # e.g. $REDIS_URL

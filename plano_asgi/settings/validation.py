@@ -4,6 +4,7 @@ The checks read the tree as written, so that they report even where a part of it
 """
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from plano_asgi.preferences import MAX_ROUTES, SelectionPolicy
 from plano_asgi.settings.aliases import nearest_name, stands_for_a_model
@@ -116,7 +117,10 @@ def _check_models(draft: Draft, preference: Keys) -> None:
 
 
 def _check_selection(draft: Draft, preference: Keys) -> None:
-    """Record a warning where a preference asks for an order that needs metrics."""
+    """Record a warning where a preference asks for an order by what nobody will know."""
     keys = (*preference, "selection_policy", "prefer")
-    if draft.at(*keys) in {SelectionPolicy.CHEAPEST, SelectionPolicy.FASTEST}:
-        draft.warn(keys, "needs a source of prices or latencies; there is none, so the models keep their written order")
+    preferred = draft.at(*keys)
+    if preferred == SelectionPolicy.CHEAPEST and not draft.at("prices") and find_spec("genai_prices") is None:
+        draft.warn(keys, "needs prices; write them below prices, or install the extra prices: models keep their order")
+    if preferred == SelectionPolicy.FASTEST and draft.at("mode") != "forward":
+        draft.warn(keys, "needs mode: forward, where answers are timed: elsewhere models keep their written order")

@@ -4,9 +4,11 @@ Every format is read into one neutral form and written from it (`call`, `answer`
 """
 
 from plano_asgi.translate.answer import Usage
+from plano_asgi.translate.cache_marks import with_cache_marks
 from plano_asgi.translate.context import TranslationContext
 from plano_asgi.translate.failures import error_without_words, translate_error
 from plano_asgi.translate.losses import Loss
+from plano_asgi.translate.signers import Signers, own_thoughts
 from plano_asgi.translate.streaming import StreamTranslation
 from plano_asgi.translate.translation import (
     TranslatedAnswer,
@@ -17,13 +19,16 @@ from plano_asgi.translate.translation import (
 
 __all__ = [
     "Loss",
+    "Signers",
     "StreamTranslation",
     "TranslatedAnswer",
     "TranslatedRequest",
     "TranslationContext",
     "Usage",
     "error_without_words",
+    "own_thoughts",
     "translate_answer",
     "translate_error",
     "translate_request",
+    "with_cache_marks",
 ]

@@ -98,6 +98,8 @@ async def _exchange_with(provider: ModelProvider, call: OutboundCall) -> Exchang
         call.body,
         request_id=call.request_id,
         is_strict=call.is_strict,
+        signers=call.signers,
+        cached_from_tokens=call.cached_from_tokens,
         keeping=call.keeping,
     )
     return begin() if len(call.body) < LARGE_CALL_BYTES else await anyio.to_thread.run_sync(begin)

@@ -7,6 +7,7 @@ from typing import Protocol
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError
 from plano_asgi.net import HttpRequest, StreamedAnswer
+from plano_asgi.translate import Signers
 from plano_asgi.upstream.answers import ForwardedAnswer
 from plano_asgi.upstream.failures import Failure
 from plano_asgi.upstream.requests import RawHeaders
@@ -55,6 +56,8 @@ class OutboundCall:
         request_id: What the call is known by.
         is_strict: Whether a model is passed over that cannot be told all of the call.
         keeping: Fields by which a translated Responses answer tells how it is kept, where that is our affair.
+        signers: Who has signed the thoughts in it; None where there are none, or nobody knows.
+        cached_from_tokens: Fewest tokens of a call that gets marks for Anthropic's cache; None where none does.
     """
 
     api_format: ApiFormat
@@ -64,6 +67,8 @@ class OutboundCall:
     request_id: str
     is_strict: bool = False
     keeping: Mapping[str, object] = field(default_factory=dict)
+    signers: Signers | None = None
+    cached_from_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,16 @@ from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError, NotTranslatableError
 from plano_asgi.providers import ModelProvider, ProviderFormat
 from plano_asgi.translate import (
+    Loss,
+    Signers,
     StreamTranslation,
     TranslationContext,
     error_without_words,
+    own_thoughts,
     translate_answer,
     translate_error,
     translate_request,
+    with_cache_marks,
 )
 from plano_asgi.wire import error_event
 
@@ -94,13 +98,21 @@ def exchange_with(  # noqa: PLR0913 - whom, what, and how it is known and kept
     request_id: str,
     is_strict: bool,
     keeping: Mapping[str, object],
+    signers: Signers | None = None,
+    cached_from_tokens: int | None = None,
 ) -> Exchange:
     """Return a call's exchange with a provider: in the caller's own API where the provider speaks it, else in its own.
+
+    Where it is known who has signed the call's thoughts, the provider gets none but its own. Where it is asked in
+    Anthropic's API, calls of at least `cached_from_tokens` get marks for its cache.
 
     Raises:
         CallError: The call cannot be said in the provider's API, or not without loss where `is_strict`.
     """
     spoken = ProviderFormat(api_format.value) if api_format in provider.api_formats else provider.native_format
+    foreign: tuple[Loss, ...] = ()
+    if signers:
+        body, foreign = own_thoughts(body, api_format, signers, provider=provider.model.partition("/")[0])
     now = int(datetime.now(UTC).timestamp())
     translated = translate_request(
         body,
@@ -111,10 +123,13 @@ def exchange_with(  # noqa: PLR0913 - whom, what, and how it is known and kept
         call_id=request_id,
         keeping=keeping,
     )
-    losses = tuple(map(str, translated.losses))
+    losses = tuple(map(str, (*foreign, *translated.losses)))
     if losses and is_strict:
         raise NotTranslatableError(f"the model's API has no place for all of this call ({losses[0]}); leave that out")
-    return Exchange(translated.body, losses, translated.context)
+    written = translated.body
+    if cached_from_tokens is not None and spoken is ProviderFormat.MESSAGES:
+        written = with_cache_marks(written, least_tokens=cached_from_tokens)
+    return Exchange(written, losses, translated.context)
 
 
 class _AsItCame:

@@ -5,6 +5,7 @@ from typing import Final
 from plano_asgi.conversation import ApiFormat, Conversation, LLMCall, Message, Role
 from plano_asgi.wire import fields
 from plano_asgi.wire.content import read_content
+from plano_asgi.wire.continuity import tool_names
 from plano_asgi.wire.fields import Fields, an_array, an_object, place, required, required_string
 from plano_asgi.wire.inline_policy import read_inline_policy
 
@@ -31,6 +32,7 @@ def read(body: Fields) -> LLMCall:
         conversation=_conversation(body),
         is_stream=fields.is_stream(body),
         inline_policy=read_inline_policy(body),
+        tools=tool_names(body),
     )
 
 

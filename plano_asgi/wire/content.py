@@ -20,13 +20,13 @@ class Content:
     Attributes:
         text: All text parts, joined by a newline.
         tool_calls: Names of the tools called.
-        tool_results: Text of each tool result.
-        has_image: Whether an image is among the parts.
+        tool_results: Text of each tool result, and whether an image is part of it.
+        has_image: Whether an image is among the parts, tool results left out.
     """
 
     text: str = field(default="", repr=False)
     tool_calls: tuple[str, ...] = ()
-    tool_results: tuple[str, ...] = field(default=(), repr=False)
+    tool_results: tuple[tuple[str, bool], ...] = field(default=(), repr=False)
     has_image: bool = False
 
 
@@ -44,7 +44,7 @@ def read_content(value: object, at: str) -> Content:
         raise wrong_type(at, "a string or an array of parts")
     texts: list[str] = []
     tool_calls: list[str] = []
-    tool_results: list[str] = []
+    tool_results: list[tuple[str, bool]] = []
     has_image = False
     for index, element in enumerate(an_array(value, at, allow_empty=True)):
         part_at = place(at, index)
@@ -60,8 +60,7 @@ def read_content(value: object, at: str) -> Content:
             tool_calls.append(required_string(part, "name", part_at))
         elif kind == "tool_result":
             result = read_content(part.get("content"), place(part_at, "content"))
-            tool_results.append(result.text)
-            has_image = has_image or result.has_image
+            tool_results.append((result.text, result.has_image))
     return Content(
         text="\n".join(texts), tool_calls=tuple(tool_calls), tool_results=tuple(tool_results), has_image=has_image
     )

@@ -6,6 +6,7 @@ from typing import Final
 from plano_asgi.conversation import ApiFormat, Conversation, LLMCall, Message, Role
 from plano_asgi.wire import fields
 from plano_asgi.wire.content import read_content
+from plano_asgi.wire.continuity import latest_signature, tool_names
 from plano_asgi.wire.fields import Fields, an_array, an_object, place, required, required_string
 from plano_asgi.wire.inline_policy import read_inline_policy
 
@@ -29,6 +30,8 @@ def read(body: Fields) -> LLMCall:
         conversation=_conversation(body),
         is_stream=fields.is_stream(body),
         inline_policy=read_inline_policy(body),
+        tools=tool_names(body),
+        latest_signature=latest_signature(body),
     )
 
 
@@ -50,6 +53,6 @@ def _turn(message: Fields, at: str) -> Iterator[Message]:
     if role is None:
         raise fields.invalid(place(at, "role"), f"expected one of {', '.join(_ROLES)}")
     content = read_content(required(message, "content", at), place(at, "content"))
-    yield from (Message(role=Role.TOOL, text=result) for result in content.tool_results)
+    yield from (Message(role=Role.TOOL, text=text, has_image=shows) for text, shows in content.tool_results)
     if content.text or content.tool_calls or content.has_image or not content.tool_results:
         yield Message(role=role, text=content.text, tool_calls=content.tool_calls, has_image=content.has_image)

@@ -5,6 +5,7 @@ from typing import Final
 from plano_asgi.conversation import ApiFormat, Conversation, LLMCall, Message, Role
 from plano_asgi.wire import fields
 from plano_asgi.wire.content import read_content
+from plano_asgi.wire.continuity import latest_signature, stored_id, tool_names
 from plano_asgi.wire.fields import Fields, a_string, an_array, an_object, place, required, required_string
 from plano_asgi.wire.inline_policy import read_inline_policy
 
@@ -17,6 +18,7 @@ _ROLES: Final = {
 }
 _CALL_ITEMS: Final = frozenset({"function_call", "custom_tool_call"})
 _OUTPUT_ITEMS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
+_OTHER_OUTPUTS: Final = ("_call_output", "mcp_approval_response")
 _STORED_INPUTS: Final = ("prompt", "previous_response_id", "conversation")
 
 
@@ -32,6 +34,10 @@ def read(body: Fields) -> LLMCall:
         conversation=(*_instructions(body), *_input(body)),
         is_stream=fields.is_stream(body),
         inline_policy=read_inline_policy(body),
+        tools=tool_names(body),
+        previous_response=stored_id(body, "previous_response_id"),
+        stored_conversation=stored_id(body, "conversation"),
+        latest_signature=latest_signature(body),
     )
 
 
@@ -70,6 +76,8 @@ def _item(item: Fields, at: str) -> Message | None:
     if kind in _OUTPUT_ITEMS:
         content = read_content(item.get("output"), place(at, "output"))
         return Message(role=Role.TOOL, text=content.text, has_image=content.has_image)
+    if kind.endswith(_OTHER_OUTPUTS):  # of tools that a client runs and whose results have shapes of their own
+        return Message(role=Role.TOOL, text="", has_image=kind == "computer_call_output")
     return None
 
 

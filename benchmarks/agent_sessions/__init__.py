@@ -1,0 +1,1 @@
+"""Transcripts of agents at work, replayed call by call."""

@@ -1,0 +1,171 @@
+"""What a session has to say to a decision: who keeps the conversation, and when somebody else may have it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Source
+from plano_asgi.policy.switching import Weighed
+from plano_asgi.policy.turns import Turn
+from plano_asgi.preferences import RoutingPolicy
+from plano_asgi.providers import ModelCatalog
+from plano_asgi.sessions import DecideOn, Lock, Pin, Place, SessionStanding, SwitchReason
+
+Weigh = Callable[[Place, Pin, str], Weighed]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A call and its session.
+
+    Attributes:
+        place: Where the call stands.
+        holder: The pin of who goes on with the call, whatever a classifier would say; None where it is to be decided.
+        anchor: The pin of who has had the conversation so far; None where that is not known.
+        lock: Why nobody else may have it, as far as that is known before the decision.
+    """
+
+    place: Place
+    holder: Pin | None = None
+    anchor: Pin | None = None
+    lock: Lock | None = None
+
+
+def standing_of(
+    place: Place, pins: Iterable[Pin], turn: Turn, *, decide_on: DecideOn, catalog: ModelCatalog
+) -> Standing:
+    """Return what a session means for a call.
+
+    Args:
+        place: Where the call stands.
+        pins: What is known of its session, the latest first.
+        turn: Whose turn it is.
+        decide_on: Which calls are decided.
+        catalog: The declared models; what no longer is one holds nothing.
+    """
+    known = [pin for pin in pins if catalog.provider_of(pin.model)]
+    kin = [pin for pin in known if _is_kin(pin, place)]
+    if turn.is_new:
+        anchor = min(kin, key=lambda pin: _distance_to_turn(pin, place), default=None)
+        lock = Lock.PREVIOUS_RESPONSE if place.is_continued and anchor else None
+        is_held = lock is not None or decide_on is DecideOn.SESSION
+        return Standing(place=place, holder=anchor if is_held else None, anchor=anchor, lock=lock)
+    anchor = min(kin or (known if place.is_explicit else []), key=lambda pin: _distance(pin, place), default=None)
+    lock = Lock.TOOL_LOOP if turn.is_loop_open else Lock.PREVIOUS_RESPONSE if place.is_continued else None
+    is_held = lock is not None or decide_on is not DecideOn.EVERY_CALL
+    return Standing(place=place, holder=anchor if is_held else None, anchor=anchor, lock=lock if anchor else None)
+
+
+def kept(standing: Standing, pin: Pin, policy: RoutingPolicy, policy_source: PolicySource) -> RoutingDecision:
+    """Return the decision that a call stays with who has its session; the route's other models stand by."""
+    has_route = pin.route is not None and any(preference.name == pin.route for preference in policy.preferences)
+    others = policy.named(pin.route).models if has_route and pin.route else ()
+    return RoutingDecision(
+        route=pin.route if has_route else None,
+        models=(pin.model, *(model for model in others if model != pin.model)) if has_route else (),
+        would_use=pin.model,
+        reason=Reason(pin.reason),
+        source=Source.SESSION,
+        policy=policy_source,
+        confidence=pin.confidence,
+        session=_session(standing, pin, lock=standing.lock),
+    )
+
+
+def settled(
+    decision: RoutingDecision, standing: Standing, policy: RoutingPolicy, *, weigh: Weigh | None = None
+) -> RoutingDecision:
+    """Return a fresh decision as the session lets it stand.
+
+    Thoughts that one provider has signed hold their conversation: another model of it can read them, and may have it.
+
+    Args:
+        decision: The decision.
+        standing: What the session means.
+        policy: The policy in force.
+        weigh: Says what a switch from the first model to the second costs, where that matters.
+    """
+    anchor, would_use = standing.anchor, decision.would_use
+    if anchor is None or would_use is None:
+        return replace(decision, session=SessionStanding(place=standing.place, lock=standing.lock))
+    if standing.place.signature and maker_of(would_use) != maker_of(anchor.model):
+        locked = replace(standing, lock=Lock.THINKING)
+        return replace(kept(locked, anchor, policy, decision.policy), scores=decision.scores)
+    session = _session(standing, anchor, lock=standing.lock)
+    if weigh is None:
+        return replace(decision, session=session)
+    said = weigh(standing.place, anchor, would_use)
+    session = replace(
+        session, switch=said.reason, spent_usd=said.budget.spent_usd, baseline_usd=said.budget.baseline_usd
+    )
+    if said.reason is SwitchReason.OVER_BUDGET:
+        decision = replace(kept(standing, anchor, policy, decision.policy), scores=decision.scores)
+    return replace(decision, session=session)
+
+
+def pin_of(decision: RoutingDecision, standing: Standing) -> Pin | None:
+    """Return what to remember of a decision; None where it uses no model, or all of it is known already."""
+    session = decision.session
+    if decision.would_use is None or session is None:
+        return None
+    pin = _pin(decision, session, decision.would_use, foreign=_foreign(standing, decision.would_use))
+    return None if pin == standing.anchor else pin
+
+
+def moved(decision: RoutingDecision, session: SessionStanding, *, to: str) -> Pin:
+    """Return the pin of a turn that another model has served than was decided."""
+    signature = session.place.signature
+    is_foreign = signature is not None and maker_of(to) != maker_of(session.held_by or to)
+    return _pin(decision, session, to, foreign=signature if is_foreign else session.foreign)
+
+
+def _session(standing: Standing, anchor: Pin, *, lock: Lock | None) -> SessionStanding:
+    return SessionStanding(
+        place=standing.place,
+        held_by=anchor.model,
+        foreign=anchor.foreign,
+        lock=lock,
+        spent_usd=anchor.spent_usd,
+        baseline_usd=anchor.baseline_usd,
+    )
+
+
+def _pin(decision: RoutingDecision, session: SessionStanding, model: str, *, foreign: str | None) -> Pin:
+    place = session.place
+    return Pin(
+        system=place.system,
+        tools=place.tools,
+        turn=place.turn,
+        model=model,
+        route=decision.route,
+        reason=decision.reason.value,
+        confidence=None if decision.confidence is None else round(decision.confidence, 4),
+        foreign=foreign,
+        spent_usd=session.spent_usd,
+        baseline_usd=session.baseline_usd,
+    )
+
+
+def _foreign(standing: Standing, model: str) -> str | None:
+    """Return up to which thought others than a model's provider have signed, None where nobody else has."""
+    anchor, signature = standing.anchor, standing.place.signature
+    if anchor is None or signature is None:
+        return None
+    return signature if maker_of(model) != maker_of(anchor.model) else anchor.foreign
+
+
+def maker_of(model: str) -> str:
+    """Return the provider of a qualified model: who signs its thoughts."""
+    return model.partition("/")[0]
+
+
+def _is_kin(pin: Pin, place: Place) -> bool:
+    """Return whether a pin is of the same work of a client: instructions may drift, or tools, but not both at once."""
+    return pin.system == place.system or (pin.tools == place.tools != "")
+
+
+def _distance(pin: Pin, place: Place) -> tuple[bool, bool, bool]:
+    return pin.tools != place.tools, pin.turn != place.turn, pin.system != place.system
+
+
+def _distance_to_turn(pin: Pin, place: Place) -> tuple[bool, bool, bool]:
+    return pin.tools != place.tools, pin.turn not in {place.turn, place.before}, pin.system != place.system

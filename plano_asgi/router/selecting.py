@@ -1,0 +1,78 @@
+"""What is known of models beside their names: what they cost, and how fast they were lately."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Final
+
+from plano_asgi.decisions import Reason, RoutingDecision
+from plano_asgi.policy.selection import answer_s, cost_of, ranked
+from plano_asgi.preferences import RoutingPolicy, SelectionPolicy
+from plano_asgi.prices import PriceList
+from plano_asgi.providers import ModelCatalog
+
+LATEST_SHARE: Final = 0.2  # of an average, what was measured last
+
+
+@dataclass(frozen=True, slots=True)
+class _Speed:
+    first_token_s: float | None = None
+    token_s: float | None = None
+
+
+class ModelSpeeds:
+    """How fast each declared model has answered lately: moving averages; thread-safe, bounded by the catalog."""
+
+    def __init__(self, catalog: ModelCatalog) -> None:
+        """Know nothing yet."""
+        self._models: Final = catalog.models
+        self._speeds: dict[str, _Speed] = {}
+        self._lock = Lock()
+
+    def note(self, model: str, *, first_token_s: float | None, token_s: float | None) -> None:
+        """Take note of one answer; None where something was not measured.
+
+        Args:
+            model: The qualified model; one that is not declared is passed over.
+            first_token_s: Seconds until its first token.
+            token_s: Seconds for each token after that.
+        """
+        if model not in self._models:
+            return
+        with self._lock:
+            known = self._speeds.get(model, _Speed())
+            self._speeds[model] = _Speed(_average(known.first_token_s, first_token_s), _average(known.token_s, token_s))
+
+    def answer_s(self, model: str) -> float | None:
+        """Return about how many seconds an answer of a model takes, None where it has given none yet."""
+        known = self._speeds.get(model, _Speed())
+        return answer_s(first_token_s=known.first_token_s, token_s=known.token_s)
+
+
+class Selecting:
+    """Orders the models of a route as its selection policy says; what nobody knows comes last, and none is lost."""
+
+    def __init__(self, *, prices: PriceList, speeds: ModelSpeeds) -> None:
+        """Take what is known of models."""
+        self.prices = prices
+        self.speeds = speeds
+
+    def ordered(self, decision: RoutingDecision, policy: RoutingPolicy) -> RoutingDecision:
+        """Return a decision whose models stand in the order in which they are to be tried."""
+        if decision.reason is not Reason.MATCHED or decision.route is None:
+            return decision
+        models = self._ordered(decision.models, policy.named(decision.route).selection_policy)
+        return decision if models == decision.models else replace(decision, models=models, would_use=models[0])
+
+    def _ordered(self, models: Sequence[str], selection: SelectionPolicy) -> tuple[str, ...]:
+        if selection is SelectionPolicy.CHEAPEST:
+            return ranked(models, lambda model: cost_of(self.prices.price_of(model)))
+        if selection is SelectionPolicy.FASTEST:
+            return ranked(models, self.speeds.answer_s)
+        return tuple(models)
+
+
+def _average(known: float | None, measured: float | None) -> float | None:
+    if measured is None or known is None:
+        return known if measured is None else measured
+    return (1 - LATEST_SHARE) * known + LATEST_SHARE * measured
