@@ -238,7 +238,7 @@ def test_tests_of_the_page_pass(tmp_path: Path) -> None:
     environ = {name: text for name, text in os.environ.items() if not name.startswith(("PLANO_", "PYTEST_"))}
 
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "."],
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:asyncio", "."],
         cwd=tmp_path,
         env=environ,
         capture_output=True,
