@@ -17,6 +17,7 @@ PlanoError
 │   ├── NotTranslatableError (ValueError)   the call holds what the provider's API has no place for
 │   ├── UnusableAnswerError             what a provider sent is not an answer of its API
 │   ├── RoutingUnavailableError         `routing.on_error: reject`, and no decision could be had
+│   ├── GuardrailError                  a guardrail has stopped a call or its answer, or cannot judge it
 │   ├── ForwardingError                 no model provider has answered, or none can
 │   └── LoopError                       the call has come round to where it was
 ├── CasesError (ValueError)             at a desk: every fault of an evaluation's cases, at once
@@ -215,6 +216,16 @@ class RoutingUnavailableError(CallError):
     def __init__(self, message: str) -> None:
         """Describe the failure; always 503 (529 for an Anthropic caller)."""
         super().__init__(message, status=503, code="router_unavailable")
+
+
+class GuardrailError(CallError):
+    """A guardrail has stopped a call or its answer; `is_retryable` where it could not judge, and may be able to."""
+
+    def __init__(self, message: str, *, guardrail: str, status: int, code: str, is_retryable: bool = False) -> None:
+        """Name the guardrail, and what it has found by its kind, never by its words."""
+        super().__init__(message, status=status, code=code)
+        self.guardrail = guardrail
+        self.is_retryable = is_retryable
 
 
 class ForwardingError(CallError):

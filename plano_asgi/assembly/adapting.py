@@ -79,7 +79,10 @@ def build_adapted(
     return Adapted(
         service=service,
         calls=InboundCalls(
-            settings=settings, router=service.router, body_bytes=limit if body_bytes is None else min(body_bytes, limit)
+            settings=settings,
+            router=service.router,
+            body_bytes=limit if body_bytes is None else min(body_bytes, limit),
+            guard=service.guard,
         ),
         first_call=FirstCall(service.router, settings),
     )

@@ -19,6 +19,7 @@ from plano_asgi.settings import Settings
 if TYPE_CHECKING:
     from plano_asgi.gateway import Gateway
     from plano_asgi.govern import Governor
+    from plano_asgi.guard import Guard
     from plano_asgi.stores.postgres_server import PostgresServer
     from plano_asgi.stores.redis_server import RedisServer
 
@@ -36,6 +37,7 @@ class Service:
         governor: What holds callers to limits, budgets and allow-lists; None where there are none.
         postgres: Where what is kept outlives them; None where nothing does.
         observation: What watches its calls.
+        guard: What may pass; None where everything may.
     """
 
     settings: Settings
@@ -46,6 +48,7 @@ class Service:
     prices: PriceList
     observation: Observation = field(default_factory=Observation)
     governor: "Governor | None" = None
+    guard: "Guard | None" = None
 
     @property
     def rewrite_governor(self) -> RewriteGovernor | None:
@@ -68,6 +71,8 @@ class Service:
             await self.redis.aclose()
         if self.postgres:
             self.postgres.close()
+        if self.guard:
+            await self.guard.aclose()
 
 
 def build_service(settings: Settings, *, router: Router | None = None, in_host: bool = True) -> Service:
@@ -89,18 +94,27 @@ def build_service(settings: Settings, *, router: Router | None = None, in_host: 
         settings, classifier=router.classifier.kind, in_host=in_host, redis=redis, prices=prices
     )
     router.observer = observation.observer
-    governor = _governor(settings, prices, redis)
+    governor, guard = _governor(settings, prices, redis), _guard(settings)
     gateway = _gateway(settings, router, observer=observation.observer, redis=redis, postgres=postgres)
     return Service(
         settings=settings,
         router=router,
-        gateway=replace(gateway, governor=governor, prices=prices) if gateway else None,
+        gateway=replace(gateway, governor=governor, prices=prices, guard=guard) if gateway else None,
         redis=redis,
         postgres=postgres,
         prices=prices,
         governor=governor,
+        guard=guard,
         observation=observation,
     )
+
+
+def _guard(settings: Settings) -> "Guard | None":
+    if not (settings.guardrails.calls or settings.guardrails.answers or settings.guardrails.routes):
+        return None
+    from plano_asgi.assembly.guarding import build_guard  # noqa: PLC0415 - only where the settings ask for it
+
+    return build_guard(settings)
 
 
 def _governor(settings: Settings, prices: PriceList, redis: "RedisServer | None") -> "Governor | None":

@@ -6,14 +6,16 @@ from http import HTTPStatus
 
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.decisions import RoutingDecision, attempts_told
+from plano_asgi.errors import CallError
 from plano_asgi.events import CALL_FORWARDED, CallIdentity, current_identity, get_logger, identified
 from plano_asgi.gateway.account import Account
 from plano_asgi.gateway.conversations import ContinuedCall, Conversations, Keep
 from plano_asgi.gateway.gateway_call import GatewayCall, nobody_for
 from plano_asgi.gateway.governing import answer_within_limits
-from plano_asgi.gateway.recording import recorded
+from plano_asgi.gateway.guarding import AnswerGuard, as_told
 from plano_asgi.gateway.speed import note_speed
 from plano_asgi.govern import ALL, Governor, allowed_of, fit_allow_list
+from plano_asgi.guard import Guard, GuardedCall
 from plano_asgi.hops import check_hops, hops_of
 from plano_asgi.observe import CallObserver, ObservedCall
 from plano_asgi.policy import capabilities_of, fit_capabilities, needs_of, pool_of
@@ -26,11 +28,12 @@ from plano_asgi.upstream import Admit, Candidate, ForwardedAnswer, Forwarder, Ou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Question:
-    """A decided call, as those who may serve it are asked; `keep` keeps the answer where calls may go on from it."""
+    """A decided call, as those who may serve it are asked; `guarding` and `keep` are for its answer."""
 
     decided: RoutingDecision
     outbound: OutboundCall
     candidates: tuple[Candidate, ...]
+    guarding: AnswerGuard | None
     keep: Keep | None
 
 
@@ -48,6 +51,7 @@ class Gateway:
         cached_from_tokens: Fewest tokens of a call that gets marks for Anthropic's cache; None where none does.
         conversations: What Responses calls go on from; None where nothing is kept.
         observer: Who watches.
+        guard: What may pass; None where everything may.
     """
 
     router: Router
@@ -59,15 +63,17 @@ class Gateway:
     cached_from_tokens: int | None = None
     conversations: Conversations | None = None
     observer: CallObserver = field(default_factory=CallObserver)
+    guard: Guard | None = None
 
     async def decide(self, served: GatewayCall, account: Account) -> RoutingDecision:
         """Return where a call goes, and note it in its account; what is decided there already stands.
 
         Raises:
-            CallError: The call cannot be decided.
+            CallError: The call may not pass, or cannot be decided.
         """
+        guarded = account.guarded = account.guarded or await self._guarded(served)
         if account.decision is None:
-            account.decision = await self.router.aroute(served.call, bypass=served.bypass)
+            account.decision = await self.router.aroute(guarded.call, bypass=served.bypass)
         return account.decision
 
     async def serve(self, served: GatewayCall, account: Account) -> ForwardedAnswer:
@@ -81,27 +87,57 @@ class Gateway:
             CallError: There is no answer, or the call cannot be decided.
         """
         check_hops(hops_of(served.client_headers))
+        try:
+            served, continued = await self._admitted(served, account)
+        except CallError:
+            unread = replace(served.call, conversation=())  # nobody has judged what may be told of it
+            account.observed = self.observer.begin(unread, _identity_of(served))
+            raise
         account.observed = observed = self.observer.begin(served.call, _identity_of(served))
         account.trail = observed.trail(self.forwarder.breaker_of)
         account.is_stream = is_stream = served.call.is_stream
-        question = await self._question(served, account, observed)
-        del served  # while its answer is waited for, a call is held by its bytes alone
-        account.answer = await answer_within_limits(partial(self._ask, question, account), account, is_stream=is_stream)
+        question = await self._question(served, continued, account, observed)
+        del served, continued  # while its answer is waited for, a call is held by its bytes alone
+        answer = await answer_within_limits(partial(self._ask, question, account), account, is_stream=is_stream)
+        account.answer = answer
+        account.answer = await as_told(answer, question.guarding, question.keep, is_stream=is_stream)
         account.first_word_s = account.duration_s if is_stream else None
         account.cost_usd = None if is_stream else self._cost_usd(account)
         return account.answer
 
-    async def _question(self, served: GatewayCall, account: Account, observed: ObservedCall) -> _Question:
-        """Return what is asked, and whom: a call with all that it goes on from, and those who may serve it."""
+    async def _admitted(self, served: GatewayCall, account: Account) -> tuple[GatewayCall, ContinuedCall | None]:
+        """Return a call with what was said before it, as it may pass."""
         continued = await self._continued(served)
-        owner = continued.owner if continued else None
         if continued:
-            served = served.going_on(continued.call, continued.document)
-        if owner:
+            served, account.guarded = served.going_on(continued.call, continued.document), None
+        if continued and continued.owner:
             served, account.decision = replace(served, bypass=True), None
+        guarded = account.guarded = account.guarded or await self._guarded(served)
+        return replace(served, call=guarded.call, document=guarded.document), continued
+
+    async def _guarded(self, served: GatewayCall) -> GuardedCall:
+        if self.guard is None:
+            return GuardedCall(call=served.call, document=served.document)
+        return await self.guard.admit(served.call, served.document, request_id=served.request_id)
+
+    async def _admitted_to_route(self, served: GatewayCall, account: Account) -> tuple[GatewayCall, AnswerGuard | None]:
+        """Return a decided call as it may pass on its route, and what is done with its answer."""
+        guarded, account.guarded = account.guarded, None
+        if self.guard is None or guarded is None:
+            return served, None
+        route = account.decision.route if account.decision else None
+        guarded = await self.guard.admit_to(route, guarded, request_id=served.request_id)
+        guarding = AnswerGuard.of(self.guard, guarded, route=route, request_id=served.request_id)
+        return replace(served, call=guarded.call, document=guarded.document), guarding
+
+    async def _question(
+        self, served: GatewayCall, continued: ContinuedCall | None, account: Account, observed: ObservedCall
+    ) -> _Question:
+        """Return what is asked, and whom: a call with all that it goes on from, and those who may serve it."""
         with observed.deciding():
             decided = await self.decide(served, account)
-        pool = await self._pool(served, account, decided, owner)
+        pool = await self._pool(served, account, decided, continued.owner if continued else None)
+        served, guarding = await self._admitted_to_route(served, account)
         outbound = OutboundCall(
             api_format=served.call.api_format,
             body=served.document.data,
@@ -115,7 +151,7 @@ class Gateway:
         )
         keep = await self.conversations.keeper(continued, pool) if self.conversations and continued else None
         candidates = (Candidate(provider=provider, window=capabilities_of(provider).window) for provider in pool)
-        return _Question(decided=decided, outbound=outbound, candidates=tuple(candidates), keep=keep)
+        return _Question(decided=decided, outbound=outbound, candidates=tuple(candidates), guarding=guarding, keep=keep)
 
     async def _pool(
         self, served: GatewayCall, account: Account, decided: RoutingDecision, owner: str | None
@@ -136,7 +172,7 @@ class Gateway:
         return pool
 
     async def _ask(self, question: _Question, account: Account, admit: Admit | None) -> ForwardedAnswer:
-        """Return the answer, kept where calls may go on from it; its session goes on with who has given it."""
+        """Return the answer; its session goes on with who has given it."""
         answer = await self.forwarder.forward(question.outbound, question.candidates, trail=account.trail, admit=admit)
         if answer.status < HTTPStatus.BAD_REQUEST:
             try:
@@ -144,9 +180,7 @@ class Gateway:
             except BaseException:
                 await answer.pieces.aclose()
                 raise
-        if question.keep is None:
-            return answer
-        return await recorded(answer, question.keep, is_stream=question.outbound.is_stream)
+        return answer
 
     async def _continued(self, served: GatewayCall) -> ContinuedCall | None:
         """Return a Responses call with what was said before it; None for others, and where nothing is kept."""

@@ -29,6 +29,7 @@ async def recorded(answer: ForwardedAnswer, keep: Keep, *, is_stream: bool) -> F
     body = await answer.pieces.next()
     response = _object(body)
     is_kept = response is None or await keep(response, answer.model)
+    await answer.pieces.aclose()
     losses = answer.losses if is_kept else (*answer.losses, NOT_KEPT)
     return replace(answer, pieces=OnePiece(body, answer.pieces.usage), losses=losses)
 

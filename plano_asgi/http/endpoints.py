@@ -10,8 +10,10 @@ from starlette.types import Receive, Scope, Send
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError
 from plano_asgi.events import CALL_REFUSED, CallIdentity, get_logger, identified
+from plano_asgi.guard import Guard
 from plano_asgi.http.bodies import ClientDisconnectedError, read_body
 from plano_asgi.intake import Answer, Headers, RoutingRequest, check_head, decision_answer, error_answer
+from plano_asgi.intake.guarding import aadmitted
 from plano_asgi.intake.routing_requests import ENDPOINTS, LARGE_BODY_BYTES, read_routing_request
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
@@ -28,6 +30,7 @@ class DecisionEndpoint:
         body_timeout_s: Most seconds that a body may take to arrive.
         bypass_allowed: Whether `x-plano-routing: off` is obeyed.
         tenant_header: The header that says whose call it is, where one does.
+        guard: What may pass; None where everything may.
     """
 
     router: Router
@@ -36,6 +39,7 @@ class DecisionEndpoint:
     body_timeout_s: float
     bypass_allowed: bool = True
     tenant_header: str | None = None
+    guard: Guard | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request with a decision, or with an error in the caller's API format."""
@@ -54,6 +58,7 @@ class DecisionEndpoint:
         check_head(method, headers, body_bytes=self.body_bytes)
         body = await read_body(receive, limit=self.body_bytes, timeout_s=self.body_timeout_s)
         request = await self._read(headers, body)
+        request = await aadmitted(request, self.guard, request_id=identity.request_id)
         decision = await self.router.aroute(request.call, bypass=request.bypass)
         return decision_answer(
             decision,
@@ -84,7 +89,9 @@ async def send_answer(answer: Answer, send: Send) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def decision_endpoints(settings: Settings, router: Router) -> Mapping[str, DecisionEndpoint]:
+def decision_endpoints(
+    settings: Settings, router: Router, guard: Guard | None = None
+) -> Mapping[str, DecisionEndpoint]:
     """Return the decision endpoints by their paths; none where the settings switch them off."""
     if not settings.endpoints:
         return {}
@@ -96,6 +103,7 @@ def decision_endpoints(settings: Settings, router: Router) -> Mapping[str, Decis
             body_timeout_s=settings.limits.body_timeout_s,
             bypass_allowed=settings.routing.bypass_header,
             tenant_header=settings.sessions.tenant_header,
+            guard=guard,
         )
         for path, api_format in ENDPOINTS.items()
     }

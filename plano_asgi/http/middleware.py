@@ -66,9 +66,10 @@ class PlanoMiddleware:
             router=self._router,
             body_bytes=self._settings.limits.body_bytes,
             governor=self._service.rewrite_governor,
+            guard=self._service.guard,
         )
         self._endpoints: Mapping[str, ASGIApp] = {
-            **decision_endpoints(self._settings, self._router),
+            **decision_endpoints(self._settings, self._router, self._service.guard),
             **operator_endpoints(self._service),
         }
         self._models = models_endpoint(self._settings)

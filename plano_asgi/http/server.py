@@ -33,8 +33,8 @@ READINESS_PATH: Final = "/readyz"
 
 def create_app(settings: Settings, router: Router) -> Starlette:
     """Return the app; its lifespan starts the router before the first call, or beside it (`startup: background`)."""
-    endpoints: dict[str, Callable[..., Any]] = dict(decision_endpoints(settings, router))
     service = build_service(settings, router=router, in_host=False)
+    endpoints: dict[str, Callable[..., Any]] = dict(decision_endpoints(settings, router, service.guard))
     operators = operator_endpoints(service)
     endpoints |= operators
     if service.gateway:

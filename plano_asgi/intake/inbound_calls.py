@@ -22,10 +22,12 @@ from plano_asgi.errors import (
 )
 from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, CallIdentity, get_logger, identified
 from plano_asgi.govern import Caller
+from plano_asgi.guard import Guard
 from plano_asgi.hops import check_hops
 from plano_asgi.intake.answers import Answer, decision_answer, error_answer
 from plano_asgi.intake.encodings import too_large
 from plano_asgi.intake.governing import RewriteGovernor
+from plano_asgi.intake.guarding import aadmitted, aadmitted_to, admitted, admitted_to
 from plano_asgi.intake.headers import Headers
 from plano_asgi.intake.rewriting import RawHeaders, decision_headers, rewritten_body
 from plano_asgi.intake.routing_requests import (
@@ -99,12 +101,14 @@ class InboundCalls:
         router: What decides.
         body_bytes: Most bytes of a body, as sent and decoded.
         governor: What callers are held to; None where that is nothing.
+        guard: What may pass; None where everything may.
     """
 
     settings: Settings
     router: Router
     body_bytes: int
     governor: RewriteGovernor | None = None
+    guard: Guard | None = None
 
     def format_of(self, path: str) -> ApiFormat | None:
         """Return the API of a POST to that path of the app, or None where it is no call."""
@@ -126,11 +130,14 @@ class InboundCalls:
         with identified(headers.identity()) as identity:
             try:
                 check_hops(headers.hops)
-                request = self._read(api_format, headers, body)
+                read = self._read(api_format, headers, body)
+                request = admitted(read, self.guard, request_id=identity.request_id)
                 decision = self.router.route(request.call, bypass=request.bypass, is_translated=self._is_translated)
+                request = admitted_to(decision.route, request, self.guard, request_id=identity.request_id)
             except CallError as error:
                 return self._refused(error, api_format, identity.request_id)
-        return self._passed(request, decision, is_observed=self._is_observed())
+        is_changed = request.document is not read.document
+        return self._passed(request, decision, is_observed=self._is_observed(), is_changed=is_changed)
 
     async def atake_in(
         self, api_format: ApiFormat, headers: Headers, body: bytes | None, *, caller: Caller = NOBODY
@@ -147,15 +154,18 @@ class InboundCalls:
         with identified(headers.identity()) as identity:
             try:
                 check_hops(headers.hops)
-                request = await self._aread(api_format, headers, body)
+                read = await self._aread(api_format, headers, body)
+                request = await aadmitted(read, self.guard, request_id=identity.request_id)
                 decision = await self.router.aroute(request.call, bypass=request.bypass, is_translated=is_translated)
+                request = await aadmitted_to(decision.route, request, self.guard, request_id=identity.request_id)
                 is_observed, told = self._is_observed(), list[tuple[bytes, bytes]]()
                 if self.governor:
                     keeps = is_observed
                     decision, told = await self.governor.govern(caller, request, decision, keeps_model=keeps)
             except CallError as error:
                 return self._refused(error, api_format, identity.request_id)
-        return self._passed(request, decision, is_observed=is_observed, told=told)
+        is_changed = request.document is not read.document
+        return self._passed(request, decision, is_observed=is_observed, is_changed=is_changed, told=told)
 
     def decided(self, api_format: ApiFormat, method: str, headers: Headers, body: bytes | None) -> Answer:
         """Return what a decision endpoint answers: the decision on a call, or an error in the caller's API format.
@@ -166,6 +176,7 @@ class InboundCalls:
             try:
                 check_head(method, headers, body_bytes=self.body_bytes)
                 request = self._read(api_format, headers, body)
+                request = admitted(request, self.guard, request_id=identity.request_id)
                 decision = self.router.route(request.call, bypass=request.bypass)
             except CallError as error:
                 get_logger().info(CALL_REFUSED, api_format=api_format.value, status=error.status, code=error.code)
@@ -207,6 +218,7 @@ class InboundCalls:
         decision: RoutingDecision,
         *,
         is_observed: bool,
+        is_changed: bool,
         told: Iterable[tuple[bytes, bytes]] = (),
     ) -> PassedCall:
         catalog = self.router.catalog
@@ -214,7 +226,7 @@ class InboundCalls:
         provider = catalog.provider_of(catalog.qualified(model or ""))
         routed = RoutedCall(decision=decision, provider=provider, is_observed=is_observed)
         if is_observed:
-            return PassedCall(routed=routed, body=None, told=[])
+            return PassedCall(routed=routed, body=request.document.data if is_changed else None, told=[])
         qualified = self.settings.routing.model_form == "qualified"
         body = rewritten_body(request.document, decision, catalog, qualified=qualified)
         headers = [*decision_headers(decision), *told] if self.settings.response_headers else []
@@ -223,7 +235,8 @@ class InboundCalls:
     def _answers(self, error: CallError) -> bool:
         if self.settings.mode == "observe":  # changes nothing, not even for the worse
             return False
-        return self.settings.strict or isinstance(error, REFUSED_ALWAYS)
+        is_unjudged = self.guard is not None  # what cannot be read cannot be judged, and does not pass for that
+        return self.settings.strict or is_unjudged or isinstance(error, REFUSED_ALWAYS)
 
     def _is_observed(self) -> bool:
         return self.settings.mode == "observe" or random.random() >= self.settings.routing.sample  # noqa: S311 - a share of traffic, no secret

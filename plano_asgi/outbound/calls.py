@@ -15,6 +15,7 @@ from plano_asgi.decisions import Reason, RoutingDecision
 from plano_asgi.errors import (
     AmbiguousBodyError,
     CallError,
+    GuardrailError,
     InlinePolicyError,
     PolicyRefusedError,
     RoutingUnavailableError,
@@ -32,7 +33,13 @@ from plano_asgi.upstream.answers import OnePiece, Pieces
 from plano_asgi.wire import JsonDocument, recognise, rewrite
 
 LARGE_BODY_BYTES: Final = 65_536  # below, reading takes less time than handing over to a thread
-_ANSWERED_ALWAYS: Final = (AmbiguousBodyError, InlinePolicyError, PolicyRefusedError, RoutingUnavailableError)
+_ANSWERED_ALWAYS: Final = (
+    AmbiguousBodyError,
+    GuardrailError,
+    InlinePolicyError,
+    PolicyRefusedError,
+    RoutingUnavailableError,
+)
 _KEEPS_MODEL: Final = frozenset({Reason.BYPASSED, Reason.NOT_APPLICABLE})
 _AZURE: Final = (
     (re.compile(r"/openai/deployments/[^/]+/chat/completions$"), ApiFormat.CHAT_COMPLETIONS),
@@ -155,10 +162,11 @@ class OutboundCalls:
                 return self._refused(error, request, request_id, account)
             get_logger().info(CALL_PASSED_ON, api_format=request.api_format.value, code=error.code)
             return LeftAlone()
+        document = account.guarded.document if account.guarded else read.document
         if is_observed:
-            return LeftAlone()
+            return LeftAlone(None if document is read.document else document.data)
         if self._keeps_model(decision):
-            return LeftAlone(_without_policy(read.document))
+            return LeftAlone(_without_policy(document, read.document))
         is_good = False
         try:
             served = await self._serve(call, request, client, account)
@@ -250,7 +258,7 @@ def _gateway_call(request: CallerRequest, read: RoutingRequest, request_id: str)
     )
 
 
-def _without_policy(document: JsonDocument) -> bytes | None:
-    """Return the body without its inline policy, None where it has none."""
+def _without_policy(document: JsonDocument, as_it_came: JsonDocument) -> bytes | None:
+    """Return the body without its inline policy, None where that is what came."""
     body = rewrite(document, model=None)
-    return None if body == document.data else body
+    return None if body == as_it_came.data else body

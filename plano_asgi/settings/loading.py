@@ -17,6 +17,7 @@ from plano_asgi.settings.explain import explain
 from plano_asgi.settings.files import read_file
 from plano_asgi.settings.forwarding import check_forwarding
 from plano_asgi.settings.governance import check_governance
+from plano_asgi.settings.guardrails import check_guardrails
 from plano_asgi.settings.plano_keys import adopt_plano_keys
 from plano_asgi.settings.providers import check_providers
 from plano_asgi.settings.responses_state import check_responses_state
@@ -123,6 +124,7 @@ def _validated(draft: Draft, environ: Mapping[str, str]) -> PlanoSettings | None
     check_sessions(draft)
     check_responses_state(draft)
     check_telemetry(draft)
+    check_guardrails(draft)
     return settings
 
 

@@ -15,6 +15,7 @@ from plano_asgi.settings.governance_schema import (
     GovernanceSettings,
     RateLimitSettings,
 )
+from plano_asgi.settings.guardrails_schema import FilterSettings, GuardrailsSettings
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
@@ -48,6 +49,8 @@ class Settings:
         forward: How providers are called, where we call them ourselves.
         failover: What happens then when one fails.
         translation: What happens then where one speaks another API.
+        guardrails: What may pass.
+        filters: Filters that are not ours, for guardrails to name.
         prices: What models cost, as written, by qualified model.
         ratelimits: How much may be used in so much time.
         budgets: How much may be spent in a period.
@@ -81,6 +84,8 @@ class Settings:
     forward: ForwardSettings
     failover: FailoverSettings
     translation: TranslationSettings
+    guardrails: GuardrailsSettings
+    filters: tuple[FilterSettings, ...]
     prices: Mapping[str, Price]
     ratelimits: tuple[RateLimitSettings, ...]
     budgets: tuple[BudgetSettings, ...]
@@ -125,6 +130,8 @@ def settings_from(
         forward=written.forward,
         failover=written.failover,
         translation=written.translation,
+        guardrails=written.guardrails,
+        filters=written.filters,
         prices={model: Price(**price.model_dump()) for model, price in written.prices.items()},
         ratelimits=written.ratelimits,
         budgets=written.budgets,

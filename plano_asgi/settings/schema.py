@@ -37,6 +37,7 @@ from plano_asgi.settings.governance_schema import (
     GovernanceSettings,
     RateLimitSettings,
 )
+from plano_asgi.settings.guardrails_schema import FilterSettings, GuardrailsSettings
 from plano_asgi.settings.prices_schema import PriceSettings
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.providers_schema import AliasSettings, NestedPreference, Provider
@@ -209,6 +210,8 @@ class PlanoSettings(Section, BaseSettings):
         forward: See there.
         failover: See there.
         translation: See there.
+        guardrails: What may pass.
+        filters: Filters that are not ours, for guardrails to name.
         prices: What models cost, by qualified model.
         ratelimits: How much may be used in so much time.
         budgets: How much may be spent in a period.
@@ -245,6 +248,8 @@ class PlanoSettings(Section, BaseSettings):
     forward: ForwardSettings = ForwardSettings()
     failover: FailoverSettings = FailoverSettings()
     translation: TranslationSettings = TranslationSettings()
+    guardrails: GuardrailsSettings = GuardrailsSettings()
+    filters: tuple[FilterSettings, ...] = ()
     prices: Mapping[Model, PriceSettings] = {}
     ratelimits: tuple[RateLimitSettings, ...] = ()
     budgets: tuple[BudgetSettings, ...] = ()

@@ -106,6 +106,15 @@ model_providers:
 # translation:
 #   strict: false            # true: pass over models that cannot be told all of a call
 
+# guardrails:
+#   calls: []                # of calls, in order: [{filter: pii}, {filter: injection}, {filter: size, messages: 100}]
+#   answers: []              # of answers, in mode forward: [{filter: patterns, deny: ["project \\w{1,20} is secret"]}]
+#   hold: none               # answer: a streamed answer is told once all of it is judged
+#   hold_bytes: 1048576      # most bytes of an answer that is held for that
+#   routes: {}               # more of them for the calls of one route: {code: {calls: [{filter: pii}]}}
+
+# filters: []                # your own, for guardrails to name: [{id: mine, url: http://localhost:9000}]
+
 # prices: {}                 # what models cost, USD for a million tokens: {openai/gpt-4o: {input: 2.5, output: 10}}
 # responses_state:           # of mode: forward; what previous_response_id goes on from
 #   store: memory            # none, memory, redis, postgres

@@ -84,13 +84,13 @@ class Stream:
         return b"".join((*self.opening, *self.words, *self.end))
 
 
-def stream_of(path: str, model: str) -> Stream:
+def stream_of(path: str, model: str, words: Sequence[str] = WORDS) -> Stream:
     """Return an API's stream of the words."""
     if path == CHAT:
         head = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": model}
         deltas: list[dict[str, str]] = [
             {"role": "assistant", "content": ""},
-            *({"content": word} for word in WORDS),
+            *({"content": word} for word in words),
             {},
         ]
         chunks = [
@@ -102,20 +102,20 @@ def stream_of(path: str, model: str) -> Stream:
     if path == MESSAGES:
         message = {**whole_answer(path, model), "content": [], "stop_reason": None}
         opening: list[Mapping[str, Any]] = [{"type": "message_start", "message": message}, {"type": "ping"}]
-        words: list[Mapping[str, Any]] = [
+        said: list[Mapping[str, Any]] = [
             {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-            *({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": w}} for w in WORDS),
+            *({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": w}} for w in words),
             {"type": "content_block_stop", "index": 0},
         ]
         delta = {"stop_reason": "end_turn", "stop_sequence": None}
         end: list[Mapping[str, Any]] = [{"type": "message_delta", "delta": delta, "usage": {"output_tokens": 4}}]
-        return named(opening, words, [*end, {"type": "message_stop"}])
+        return named(opening, said, [*end, {"type": "message_stop"}])
     response = {**whole_answer(path, model), "status": "in_progress", "output": [], "usage": None}
     place: Mapping[str, Any] = {"item_id": "i", "output_index": 0, "content_index": 0, "logprobs": []}
     opening = [{"type": kind, "response": response} for kind in ("response.created", "response.in_progress")]
-    words = [{"type": "response.output_text.delta", "delta": word, **place} for word in WORDS]
-    end = [{"type": "response.completed", "response": whole_answer(path, model)}]
-    numbered = [{**event, "sequence_number": n} for n, event in enumerate([*opening, *words, *end])]
+    said = [{"type": "response.output_text.delta", "delta": word, **place} for word in words]
+    end = [{"type": "response.completed", "response": whole_answer(path, model, "".join(words))}]
+    numbered = [{**event, "sequence_number": n} for n, event in enumerate([*opening, *said, *end])]
     return named(numbered[:2], numbered[2:-1], numbered[-1:])
 
 
@@ -542,6 +542,19 @@ async def flood(exchange: Exchange) -> None:
         exchange.server.written += len(word)
 
 
+async def parrots(exchange: Exchange) -> None:
+    """Say what was said last, a few letters at a time."""
+    call = exchange.heard.call
+    said: Any = call.get("messages", call.get("input"))
+    last = said if isinstance(said, str) else said[-1]["content"]
+    text = last if isinstance(last, str) else last[-1]["text"]
+    if not exchange.is_stream:
+        await exchange.answer(json.dumps(whole_answer(exchange.heard.path, exchange.model, text)).encode())
+        return
+    pieces = [text[at : at + 3] for at in range(0, len(text), 3)]
+    await exchange.answer(stream_of(exchange.heard.path, exchange.model, pieces).whole)
+
+
 async def redirects(exchange: Exchange) -> None:
     """Send people elsewhere."""
     await exchange.answer(b"", 302, location=f"{exchange.server.url}/v1/elsewhere")
@@ -590,6 +603,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "crlf": crlf,
     "endless": endless,
     "flood": flood,
+    "parrots": parrots,
     "redirects": redirects,
     "fine": Exchange.serve_well,
     "default": Exchange.serve_well,

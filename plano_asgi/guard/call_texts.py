@@ -1,0 +1,103 @@
+"""The texts of a call: where its body says something that somebody has written, whatever the API."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import orjson
+
+from plano_asgi.wire.exact_json import read_json, write_json
+
+Change = Callable[[str], str]
+
+_HOLDS_TEXTS: Final = ("system", "instructions", "messages", "input", "prompt")
+_HOLDS_NONE: Final = (
+    frozenset(  # names, ids, and what a provider has signed or encoded: it would not be the same changed
+        {
+            *("type", "role", "id", "name", "call_id", "tool_call_id", "tool_use_id", "status", "phase", "media_type"),
+            *(
+                "signature",
+                "thinking",
+                "encrypted_content",
+                "data",
+                "file_data",
+                "file_id",
+                "image_url",
+                "url",
+                "format",
+            ),
+            *("cache_control", "detail", "filename", "previous_response_id"),
+        }
+    )
+)
+_HOLDS_JSON: Final = frozenset({"arguments"})
+
+
+def texts_of(body: object) -> Iterator[str]:
+    """Yield every text of a call's body."""
+    seen: list[str] = []
+
+    def note(text: str) -> str:
+        seen.append(text)
+        return text
+
+    changed_body(body, note)
+    yield from seen
+
+
+def changed_body(body: object, change: Change) -> object:
+    """Return a call's body with every text changed; all else is the same value.
+
+    Args:
+        body: The parsed body.
+        change: Returns what stands in a text's place.
+    """
+    if not isinstance(body, dict):
+        return body
+    return {key: _changed(value, change) if key in _HOLDS_TEXTS else value for key, value in body.items()}
+
+
+def changed_bytes(data: bytes, change: Change) -> bytes:
+    """Return a body's bytes with every text changed; the same bytes where nothing has changed.
+
+    Raises:
+        ValueError: They are not JSON.
+    """
+    before = read_json(data)
+    after = changed_body(before, change)
+    return data if after == before else write_json(after)
+
+
+def _changed(value: object, change: Change, key: str = "") -> object:
+    if isinstance(value, str):
+        return _changed_json(value, change) if key in _HOLDS_JSON else change(value)
+    if isinstance(value, list):
+        return [_changed(inner, change, key) for inner in value]
+    if isinstance(value, dict):
+        return {name: _changed_member(name, inner, change) for name, inner in value.items()}
+    return value
+
+
+def _changed_member(name: str, value: object, change: Change) -> object:
+    if name == "input" and isinstance(value, dict):  # what a tool is called with: its keys are not the API's
+        return _changed_everywhere(value, change)
+    return value if name in _HOLDS_NONE else _changed(value, change, name)
+
+
+def _changed_json(text: str, change: Change) -> str:
+    """Return JSON within a text with its own texts changed; what is no JSON is changed as a text."""
+    try:
+        before = read_json(text.encode())
+    except (orjson.JSONDecodeError, ValueError):
+        return change(text)
+    after = _changed_everywhere(before, change)
+    return text if after == before else write_json(after).decode()
+
+
+def _changed_everywhere(value: object, change: Change) -> object:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [_changed_everywhere(inner, change) for inner in value]
+    if isinstance(value, dict):
+        return {change(name): _changed_everywhere(inner, change) for name, inner in value.items()}
+    return value

@@ -1,0 +1,30 @@
+"""Judgement of texts, small ones at once and large ones on a thread, so that nothing blocks the event loop."""
+
+from functools import partial
+from time import monotonic
+from typing import Final, Protocol
+
+import anyio.to_thread
+
+from plano_asgi.guard.verdicts import Subject, Verdict
+
+LARGE_BYTES: Final = 8_192  # below, judging takes less time than handing over to a thread
+
+
+class JudgesTexts(Protocol):
+    """What judges a body by computing alone."""
+
+    def judged(self, subject: Subject, *, until: float) -> Verdict:
+        """Return the verdict; gives up with TimeoutError soon after `until`, by `time.monotonic`."""
+
+
+async def judge_texts(texts: JudgesTexts, subject: Subject, *, deadline_s: float) -> Verdict:
+    """Return the verdict on a body.
+
+    Raises:
+        TimeoutError: It took too long.
+    """
+    judge = partial(texts.judged, subject, until=monotonic() + deadline_s)
+    if len(subject.body) < LARGE_BYTES:
+        return judge()
+    return await anyio.to_thread.run_sync(judge, abandon_on_cancel=True)

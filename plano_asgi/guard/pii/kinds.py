@@ -1,0 +1,20 @@
+"""The kinds of personal data that are told apart."""
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a finding is; the value is what configurations say."""
+
+    EMAIL = "email"
+    PHONE = "phone"
+    CARD = "card"
+    IBAN = "iban"
+    NATIONAL_ID = "national_id"
+    IP = "ip"
+    SECRET = "secret"  # noqa: S105 - the name of a kind
+
+    @property
+    def label(self) -> str:
+        """What its placeholders begin with."""
+        return self.value.upper()

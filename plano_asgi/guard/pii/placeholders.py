@@ -1,0 +1,84 @@
+"""Stand-ins for personal data: the same for the same value throughout a conversation, and nobody else's text."""
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from plano_asgi.guard.pii.detection import EVERY_KIND, find_personal
+from plano_asgi.guard.pii.kinds import Kind
+
+PLACEHOLDER: Final = re.compile(r"\[(?:" + "|".join(kind.label for kind in Kind) + r")_\d{1,9}\]")
+LONGEST_PLACEHOLDER: Final = max(len(kind.label) for kind in Kind) + len("[_]") + 9
+
+
+class Placeholders:
+    """What one call's personal data is called while it is away; belongs to that call, and ends with it.
+
+    Values are numbered in the order in which they are met, so the same conversation with one more turn calls them the
+    same. What already looks like a placeholder in the caller's own texts is left alone, and its number not given away.
+    """
+
+    def __init__(self, texts: Iterable[str], *, kinds: Collection[Kind] = EVERY_KIND) -> None:
+        """Take note of everything in a call's texts that looks like a placeholder.
+
+        Args:
+            texts: All texts of the call.
+            kinds: What is to be masked.
+        """
+        self._kinds = frozenset(kinds)
+        self._taken = {found for text in texts if "[" in text for found in PLACEHOLDER.findall(text)}
+        self._by_value: dict[tuple[Kind, str], str] = {}
+        self._values: dict[str, str] = {}
+        self._next = dict.fromkeys(Kind, 1)
+
+    @property
+    def found(self) -> dict[Kind, int]:
+        """How many different values of each kind were masked; holds none of them."""
+        return {
+            kind: sum(kept is kind for kept, _ in self._by_value)
+            for kind in Kind
+            if any(kept is kind for kept, _ in self._by_value)
+        }
+
+    def mask(self, text: str) -> str:
+        """Return a text with a placeholder in the place of everything personal."""
+        parts: list[str] = []
+        end = 0
+        for finding in find_personal(text, self._kinds):
+            parts += (text[end : finding.start], self._placeholder(finding.kind, text[finding.start : finding.end]))
+            end = finding.end
+        return "".join((*parts, text[end:])) if parts else text
+
+    def restore(self, text: str, *, in_json: bool = False) -> str:
+        """Return a text with every placeholder of ours replaced by what it stands for.
+
+        Args:
+            text: The text, or a part of one that ends between two placeholders.
+            in_json: Whether the text is JSON, so that a value is written as inside of a JSON string.
+        """
+        if not self._values or "[" not in text:
+            return text
+        return PLACEHOLDER.sub(lambda match: self._value(match.group(), in_json=in_json), text)
+
+    def __len__(self) -> int:
+        """Return how many values are masked."""
+        return len(self._values)
+
+    def _value(self, placeholder: str, *, in_json: bool) -> str:
+        value = self._values.get(placeholder, placeholder)
+        return json.dumps(value, ensure_ascii=False)[1:-1] if in_json else value
+
+    def _placeholder(self, kind: Kind, value: str) -> str:
+        known = self._by_value.get((kind, value))
+        if known is None:
+            known = self._by_value[kind, value] = self._new(kind)
+            self._values[known] = value
+        return known
+
+    def _new(self, kind: Kind) -> str:
+        while True:
+            placeholder = f"[{kind.label}_{self._next[kind]}]"
+            self._next[kind] += 1
+            if placeholder not in self._taken:
+                return placeholder
