@@ -71,9 +71,11 @@ class OutboundTransport:
         self._calls: OutboundCalls | None = None
         if not settings.enabled:  # nothing is built: it may have been switched off since something cannot be
             return
-        self._service = build_service(replace(settings, mode="forward"), router=router)
-        if self._service.gateway:
-            self._calls = OutboundCalls(settings, self._service.gateway)
+        self._service = service = build_service(replace(settings, mode="forward"), router=router)
+        if service.gateway:
+            is_observing = settings.mode == "observe"  # which changes nothing, so that no guardrail acts
+            gateway = replace(service.gateway, guard=None) if is_observing else service.gateway
+            self._calls = OutboundCalls(settings, gateway)
         if router is None:
             self._own_router = self._service.router
             _start(self._own_router, waits=settings.startup == "wait")

@@ -220,3 +220,37 @@ def test_arguments_of_tools_are_restored_as_json(
     assert json.loads(sent[1]["tool_calls"][0]["function"]["arguments"]) == {"url": "[EMAIL_1]"}
     assert (sent[2]["content"], sent[3]["content"]) == ("sent to [EMAIL_1]", "to whom? [EMAIL_1]?")
     assert text_of(answer, stream=False) == "to whom? anna@example.org?"
+
+
+def test_calls_on_their_way_out_are_guarded(outbound: Callable[..., Any], caller: Any, api: Any, provider: Any) -> None:
+    """What leaves through `transport` is masked and restored, and a blocked call is answered at once."""
+    url = f"https://sdk.test{api.path}"
+    masked = caller.send(outbound(api.maker, "parrots", more=MASKING), url, json=api.body(**saying(api, LETTER)))
+    blocking = MASKING.replace("pii", "pii, action: block")
+    blocked = caller.send(outbound(api.maker, "parrots", more=blocking), url, json=api.body(**saying(api, LETTER)))
+
+    assert text_of(masked, stream=False) == LETTER
+    assert blocked.status_code == 403
+    assert [MASKED in heard.body.decode() for heard in provider.heard] == [True]
+
+
+@pytest.mark.parametrize(
+    "more", ["routing: {sample: 0.0}\n", "routing: {applies_to: [never]}\n"], ids=["sample", "kept"]
+)
+def test_calls_that_keep_their_model_on_the_way_out_are_masked_too(
+    outbound: Callable[..., Any], caller: Any, mode: str, more: str, *, is_masked: bool
+) -> None:
+    """Where a call goes where it was going, what is personal stays behind; `observe` changes nothing."""
+    sent: list[bytes] = []
+
+    def elsewhere(request: Any) -> Any:
+        """Remember what came."""
+        sent.append(request.content)
+        return caller.library.Response(200, content=b"elsewhere")
+
+    transport = outbound(
+        "openai", "fine", mode=mode, more=more + MASKING, inner=caller.library.MockTransport(elsewhere)
+    )
+    caller.send(transport, "https://sdk.test/v1/chat/completions", json={"model": "auto", **SAID})
+
+    assert [MASKED in body.decode() for body in sent] == [is_masked]
