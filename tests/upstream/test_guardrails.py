@@ -235,7 +235,13 @@ def test_calls_on_their_way_out_are_guarded(outbound: Callable[..., Any], caller
 
 
 @pytest.mark.parametrize(
-    "more", ["routing: {sample: 0.0}\n", "routing: {applies_to: [never]}\n"], ids=["sample", "kept"]
+    ("mode", "more", "is_masked"),
+    [
+        ("rewrite", "routing: {sample: 0.0}\n", True),
+        ("rewrite", "routing: {applies_to: [never]}\n", True),
+        ("observe", "", False),
+    ],
+    ids=["sample", "kept", "observe"],
 )
 def test_calls_that_keep_their_model_on_the_way_out_are_masked_too(
     outbound: Callable[..., Any], caller: Any, mode: str, more: str, *, is_masked: bool
