@@ -35,7 +35,7 @@ def create_app(settings: Settings, router: Router) -> Starlette:
     """Return the app; its lifespan starts the router before the first call, or beside it (`startup: background`)."""
     endpoints: dict[str, Callable[..., Any]] = dict(decision_endpoints(settings, router))
     service = build_service(settings, router=router, in_host=False)
-    operators = operator_endpoints(service)
+    operators = operator_endpoints(service, in_host=False)
     endpoints |= operators
     if service.gateway:
         from plano_asgi.http.forwarding import forwarding_endpoints  # noqa: PLC0415 - brings an HTTP client along

@@ -16,6 +16,7 @@ from plano_asgi.settings.governance_schema import (
     RateLimitSettings,
 )
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
+from plano_asgi.settings.playground_schema import PlaygroundSettings
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
 from plano_asgi.settings.schema import (
@@ -61,6 +62,7 @@ class Settings:
         telemetry: Spans and metrics.
         decision_log: Which decisions are kept for people to look at.
         admin: Who may see the decision log, reload, playground and metrics.
+        playground: Whether the playground is served.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
         endpoints: Whether the decision endpoints are served.
@@ -94,6 +96,7 @@ class Settings:
     telemetry: TelemetrySettings
     decision_log: DecisionLogSettings
     admin: AdminSettings
+    playground: PlaygroundSettings
     paths: tuple[str, ...]
     response_headers: bool
     endpoints: bool
@@ -138,6 +141,7 @@ def settings_from(
         telemetry=written.telemetry,
         decision_log=written.decision_log,
         admin=written.admin,
+        playground=written.playground,
         paths=written.paths,
         response_headers=written.response_headers,
         endpoints=written.endpoints,

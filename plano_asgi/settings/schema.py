@@ -37,6 +37,7 @@ from plano_asgi.settings.governance_schema import (
     GovernanceSettings,
     RateLimitSettings,
 )
+from plano_asgi.settings.playground_schema import PlaygroundSettings
 from plano_asgi.settings.prices_schema import PriceSettings
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.providers_schema import AliasSettings, NestedPreference, Provider
@@ -222,6 +223,7 @@ class PlanoSettings(Section, BaseSettings):
         telemetry: See there.
         decision_log: See there.
         admin: See there.
+        playground: See there.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
         endpoints: Whether the decision endpoints are served.
@@ -258,6 +260,7 @@ class PlanoSettings(Section, BaseSettings):
     telemetry: TelemetrySettings = TelemetrySettings()
     decision_log: DecisionLogSettings = DecisionLogSettings()
     admin: AdminSettings = AdminSettings()
+    playground: PlaygroundSettings = PlaygroundSettings()
     paths: Annotated[tuple[PathEnd, ...], Field(min_length=1)] = DEFAULT_PATHS
     response_headers: Flag = True
     endpoints: Flag = True

@@ -161,4 +161,7 @@ model_providers:
 
 # admin:
 #   token:                   # decision log, reload, playground and metrics beyond loopback need one
+
+# playground:
+#   enabled:                 # /routing/playground: in plano-asgi serve, not in an app; true, false
 """
