@@ -9,12 +9,14 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from threading import Thread
 from typing import Final, Literal
 
 import httpx
 import uvicorn
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from plano_asgi.assembly import build_router
@@ -44,15 +46,17 @@ def main() -> None:
     with _served() as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         for scheme in ("light", "dark"):
-            _playground(browser, url, scheme, 1180, 900).screenshot(
-                path=_picture(f"playground-{scheme}"), full_page=True
-            )
-        _playground(browser, url, "light", 400, 1240).screenshot(path=_picture("playground-phone"))
+            page = _playground(browser, url, scheme, 1180, 900)
+            _keep(page.screenshot(full_page=True), f"playground-{scheme}")
+        page = _playground(browser, url, "light", 400, 1240)
+        _keep(page.screenshot(), "playground-phone")
         browser.close()
 
 
-def _picture(name: str) -> Path:
-    return DOCS / "images" / f"{name}.png"
+def _keep(picture: bytes, name: str) -> None:
+    """Write a picture in 128 colours, which is all that it needs."""
+    image = Image.open(BytesIO(picture)).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    image.save(DOCS / "images" / f"{name}.png", optimize=True)
 
 
 def _playground(browser: Browser, url: str, scheme: Scheme, width: int, height: int) -> Page:

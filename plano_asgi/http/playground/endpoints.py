@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from string import Template
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -77,7 +78,9 @@ class _Page:
 
     def __init__(self, token: Secret | None) -> None:
         self._token = token
-        self._page, self._form = (_html(_FOLDER / name) for name in ("page.html", "login.html"))
+        form = Template(_text("login.html"))
+        self._page, self._form = _html(_text("page.html")), _html(form.substitute(fault=""))
+        self._refused_form = _html(form.substitute(fault="That is not the token."))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = self._page
@@ -88,7 +91,7 @@ class _Page:
             if self._token is None or error.status != 401:  # noqa: PLR2004 - unauthorized
                 await _refuse(error, scope, send)
                 return
-            response = self._form
+            response = self._refused_form if scope["query_string"] == b"refused" else self._form
         await response(scope, receive, send)
 
 
@@ -147,11 +150,15 @@ class _Configuration:
 
 
 def _part(name: str, kind: str) -> ASGIApp:
-    return Response((_FOLDER / name).read_bytes(), media_type=kind, headers=_HEADERS)
+    return Response(_text(name), media_type=kind, headers=_HEADERS)
 
 
-def _html(path: Path) -> Response:
-    return Response(path.read_bytes(), media_type="text/html", headers=_HEADERS)
+def _html(text: str) -> Response:
+    return Response(text, media_type="text/html", headers=_HEADERS)
+
+
+def _text(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
 
 
 async def _refuse(error: CallError, scope: Scope, send: Send) -> None:
