@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from plano_asgi.assembly import build_service
+from plano_asgi.assembly import Service, build_service
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError
 from plano_asgi.events import CLASSIFIER_FAILED, get_logger
@@ -31,10 +31,16 @@ HEALTH_PATH: Final = "/healthz"
 READINESS_PATH: Final = "/readyz"
 
 
-def create_app(settings: Settings, router: Router) -> Starlette:
-    """Return the app; its lifespan starts the router before the first call, or beside it (`startup: background`)."""
+def create_app(settings: Settings, router: Router, *, before: Service | None = None) -> Starlette:
+    """Return the app; its lifespan starts the router before the first call, or beside it (`startup: background`).
+
+    Args:
+        settings: What it serves.
+        router: What decides.
+        before: What has been served until now; what it has counted in memory goes on.
+    """
     endpoints: dict[str, Callable[..., Any]] = dict(decision_endpoints(settings, router))
-    service = build_service(settings, router=router, in_host=False)
+    service = build_service(settings, router=router, in_host=False, before=before)
     operators = operator_endpoints(service, in_host=False)
     endpoints |= operators
     if service.gateway:

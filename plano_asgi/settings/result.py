@@ -18,6 +18,7 @@ from plano_asgi.settings.governance_schema import (
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.playground_schema import PlaygroundSettings
 from plano_asgi.settings.redis_schema import RedisSettings
+from plano_asgi.settings.reload_schema import ReloadSettings
 from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
 from plano_asgi.settings.schema import (
     AdminSettings,
@@ -63,6 +64,7 @@ class Settings:
         decision_log: Which decisions are kept for people to look at.
         admin: Who may see the decision log, reload, playground and metrics.
         playground: Whether the playground is served.
+        reload: When the configuration is read again.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
         endpoints: Whether the decision endpoints are served.
@@ -97,6 +99,7 @@ class Settings:
     decision_log: DecisionLogSettings
     admin: AdminSettings
     playground: PlaygroundSettings
+    reload: ReloadSettings
     paths: tuple[str, ...]
     response_headers: bool
     endpoints: bool
@@ -142,6 +145,7 @@ def settings_from(
         decision_log=written.decision_log,
         admin=written.admin,
         playground=written.playground,
+        reload=written.reload,
         paths=written.paths,
         response_headers=written.response_headers,
         endpoints=written.endpoints,

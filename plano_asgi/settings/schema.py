@@ -42,6 +42,7 @@ from plano_asgi.settings.prices_schema import PriceSettings
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.providers_schema import AliasSettings, NestedPreference, Provider
 from plano_asgi.settings.redis_schema import RedisSettings
+from plano_asgi.settings.reload_schema import ReloadSettings
 from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
 from plano_asgi.settings.section import Section
 from plano_asgi.settings.sessions_schema import SessionSettings
@@ -224,6 +225,7 @@ class PlanoSettings(Section, BaseSettings):
         decision_log: See there.
         admin: See there.
         playground: See there.
+        reload: See there.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
         endpoints: Whether the decision endpoints are served.
@@ -261,6 +263,7 @@ class PlanoSettings(Section, BaseSettings):
     decision_log: DecisionLogSettings = DecisionLogSettings()
     admin: AdminSettings = AdminSettings()
     playground: PlaygroundSettings = PlaygroundSettings()
+    reload: ReloadSettings = ReloadSettings()
     paths: Annotated[tuple[PathEnd, ...], Field(min_length=1)] = DEFAULT_PATHS
     response_headers: Flag = True
     endpoints: Flag = True

@@ -164,4 +164,7 @@ model_providers:
 
 # playground:
 #   enabled:                 # /routing/playground: in plano-asgi serve, not in an app; true, false
+
+# reload:                    # of plano-asgi serve, beside SIGHUP and POST /routing/v1/reload
+#   watch: false             # true: read this file again when it has changed
 """

@@ -131,7 +131,7 @@ class _Configuration:
             "default_model": settings.catalog.default_model,
             "has_decision_log": service.observation.observer.journal is not None,
             "is_inline_allowed": settings.routing.inline == "allow",
-            "models": list(dict.fromkeys(provider.model for provider in settings.catalog.providers)),
+            "models": _models(service),
             "routes": [
                 {
                     "name": preference.name,
@@ -147,6 +147,13 @@ class _Configuration:
 
     async def __call__(self, _: Request) -> Response:
         return Response(self._answer, media_type="application/json", headers=_HEADERS)
+
+
+def _models(service: Service) -> list[str]:
+    """Return the models that can be chosen: those declared by name, and those of routes."""
+    declared = [provider.model for provider in service.settings.catalog.providers]
+    routed = [model for preference in service.router.policy.preferences for model in preference.models]
+    return [model for model in dict.fromkeys([*declared, *routed]) if not model.endswith("/*")]
 
 
 def _part(name: str, kind: str) -> ASGIApp:

@@ -26,7 +26,7 @@ async function start() {
   page.facts = await (await fetch("playground/configuration.json")).json();
   const { version, classifier, is_inline_allowed: isInlineAllowed } = page.facts;
   part("facts").replaceChildren(element("span", {}, classifier), element("span", {}, version));
-  part("add").hidden = !isInlineAllowed;
+  part("add").hidden = !isInlineAllowed || !page.facts.models.length;
   takeRoutes();
   part("examples").append(...EXAMPLES.map(exampleButton));
   part("conversation").addEventListener("input", takeText);
@@ -36,7 +36,7 @@ async function start() {
   part("add").addEventListener("click", addRoute);
   part("reset").addEventListener("click", () => { takeRoutes(); part("add").focus(); decideSoon(); });
   part("copy").addEventListener("click", copyCode);
-  part("conversation").value = EXAMPLES[0];
+  part("conversation").value ||= EXAMPLES[0];
   await decide();
   if (page.facts.has_decision_log) await follow(colourOf);
 }
