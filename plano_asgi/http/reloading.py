@@ -3,6 +3,7 @@
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Final
@@ -28,6 +29,7 @@ from plano_asgi.settings import Settings
 RELOAD_PATH: Final = "/routing/v1/reload"
 SETTLE_MS: Final = 300  # a file that is still being written is left alone for that long
 STEP_MS: Final = 50
+LOOK_MS: Final = 500  # at a time; a server that stops waits for the end of a look
 
 _BROWSERS_HEADERS: Final = ("origin", "sec-fetch-site")
 _HANGUP: Final[signal.Signals | None] = getattr(signal, "SIGHUP", None)
@@ -179,8 +181,9 @@ class ReloadableApp:
         from watchfiles import awatch  # noqa: PLC0415 - an extra
 
         known = await anyio.to_thread.run_sync(_content, file)
+        look = partial(awatch, debounce=SETTLE_MS, step=STEP_MS, rust_timeout=LOOK_MS)
         try:
-            async for _ in awatch(file.parent, recursive=False, debounce=SETTLE_MS, step=STEP_MS, watch_filter=None):
+            async for _ in look(file.parent, recursive=False, watch_filter=None):
                 content = await anyio.to_thread.run_sync(_content, file)
                 if content != known:
                     known = content
