@@ -229,11 +229,16 @@ def init(
 
 
 @app.command()
-def doctor(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
-    """Check what is installed, the model's files and a timed decision; exit 1 if something is wrong."""
+def doctor(
+    config: ConfigOption = None,
+    *,
+    online: Annotated[bool, typer.Option("--online", help="Ask the providers, too; no model is called.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check configuration, model, a timed decision, keys and stores; exit 1 if something is wrong."""
     from plano_asgi.cli.examining import print_examination  # noqa: PLC0415 - brings the router along
 
-    if not print_examination(config, as_json=as_json):
+    if not print_examination(config, is_online=online, as_json=as_json):
         raise typer.Exit(1)
 
 

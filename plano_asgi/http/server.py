@@ -29,6 +29,7 @@ from plano_asgi.wire import FORMATS
 
 HEALTH_PATH: Final = "/healthz"
 READINESS_PATH: Final = "/readyz"
+STARTUP_PATH: Final = "/startupz"
 
 
 def create_app(settings: Settings, router: Router, *, before: Service | None = None) -> Starlette:
@@ -52,8 +53,9 @@ def create_app(settings: Settings, router: Router, *, before: Service | None = N
     if listing := models_endpoint(settings):
         paths = (MODELS_PATH, f"{MODELS_PATH}/{{id:path}}")
         call_routes += [_ModelRoute(path, listing, methods=["GET"]) for path in paths]
+    probes = {HEALTH_PATH: _health, READINESS_PATH: _readiness, STARTUP_PATH: _startup}
     app = Starlette(
-        routes=[*call_routes, Route(HEALTH_PATH, _health), Route(READINESS_PATH, _readiness)],
+        routes=[*call_routes, *(Route(path, probe) for path, probe in probes.items())],
         lifespan=_lifespan,
         exception_handlers={HTTPException: _http_error},
     )
@@ -112,6 +114,15 @@ async def _start_in_background(app: Starlette) -> None:
 
 async def _health(_: Request) -> Response:
     return JSONResponse({"status": "ok"})
+
+
+async def _startup(request: Request) -> Response:
+    """Answer whether the start is over: a classifier elsewhere that cannot be asked now is no reason to start again."""
+    state = request.app.state
+    if state.router.is_ready or (state.router.problem and not state.problem):
+        return JSONResponse({"status": "started"})
+    reason = state.problem or "the model is loading"
+    return JSONResponse({"status": "not started", "reasons": [reason]}, status_code=503)
 
 
 async def _readiness(request: Request) -> Response:

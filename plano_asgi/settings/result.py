@@ -15,8 +15,8 @@ from plano_asgi.settings.governance_schema import (
     GovernanceSettings,
     RateLimitSettings,
 )
-from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.playground_schema import PlaygroundSettings
+from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.reload_schema import ReloadSettings
 from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
