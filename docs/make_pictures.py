@@ -4,12 +4,15 @@ Needs the development set-up and a Chromium on the PATH.
 """
 
 import argparse
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from threading import Thread
 from typing import Final, Literal
@@ -18,6 +21,8 @@ import httpx
 import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+from rich.console import Console
+from rich.text import Text
 
 from plano_asgi.assembly import build_router
 from plano_asgi.http.server import create_app
@@ -44,6 +49,8 @@ def main() -> None:
     """Make every picture."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     with _served() as url, sync_playwright() as playwright:
+        _capture("top", "top", "--once", "--url", url)
+        _capture("route-explain", "route", "-c", str(DEMO), "--explain", "Write a parser for ISO dates in Kotlin")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         for scheme in ("light", "dark"):
             page = _playground(browser, url, scheme, 1180, 900)
@@ -51,6 +58,19 @@ def main() -> None:
         page = _playground(browser, url, "light", 400, 1240)
         _keep(page.screenshot(), "playground-phone")
         browser.close()
+
+
+def _capture(name: str, *arguments: str) -> None:
+    """Write what a command shows in a terminal as a picture."""
+    environ = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": "96"}
+    command = [sys.executable, "-m", "plano_asgi", *arguments]
+    ran = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)  # noqa: S603 - our own
+    console = Console(record=True, width=96, file=StringIO())
+    console.print(Text.from_ansi(ran.stdout))
+    shown = " ".join(
+        ["plano-asgi", *(word for word in arguments[:1]), *(["--explain"] if "--explain" in arguments else [])]
+    )
+    (DOCS / "images" / f"{name}.svg").write_text(console.export_svg(title=shown, unique_id=name), encoding="utf-8")
 
 
 def _keep(picture: bytes, name: str) -> None:

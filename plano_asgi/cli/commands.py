@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from plano_asgi.classify.prompts import PromptForm
-from plano_asgi.cli.log_commands import decisions, replay
+from plano_asgi.cli.log_commands import decisions, replay, top
 from plano_asgi.cli.options import ConfigOption, JsonOption
 from plano_asgi.cli.options import load as _load
 from plano_asgi.cli.options import name_of as _name_of
@@ -244,3 +244,4 @@ def doctor(
 
 app.command()(decisions)
 app.command()(replay)
+app.command()(top)
