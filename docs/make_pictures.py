@@ -5,6 +5,7 @@ Needs the development set-up and a Chromium on the PATH.
 
 import argparse
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -67,10 +68,9 @@ def _capture(name: str, *arguments: str) -> None:
     ran = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)  # noqa: S603 - our own
     console = Console(record=True, width=96, file=StringIO())
     console.print(Text.from_ansi(ran.stdout))
-    shown = " ".join(
-        ["plano-asgi", *(word for word in arguments[:1]), *(["--explain"] if "--explain" in arguments else [])]
-    )
-    (DOCS / "images" / f"{name}.svg").write_text(console.export_svg(title=shown, unique_id=name), encoding="utf-8")
+    drawn = console.export_svg(title=f"plano-asgi {arguments[0]}", unique_id=name)
+    without_fonts = re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)  # of another host
+    (DOCS / "images" / f"{name}.svg").write_text(without_fonts, encoding="utf-8")
 
 
 def _keep(picture: bytes, name: str) -> None:
