@@ -51,7 +51,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     with _served() as url, sync_playwright() as playwright:
         _capture("top", "top", "--once", "--url", url)
-        _capture("route-explain", "route", "-c", str(DEMO), "--explain", "Write a parser for ISO dates in Kotlin")
+        _capture("route-explain", "route", "-c", str(DEMO), "--explain", "Implement a rate limiter in Go")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         for scheme in ("light", "dark"):
             page = _playground(browser, url, scheme, 1180, 900)

@@ -129,6 +129,23 @@ def test_route_is_edited_beside_it(visit: Callable[..., Page], url: str) -> None
     expect(page.get_by_role("meter", name="Probability of mail")).to_have_count(0)
 
 
+def test_unfinished_route_waits(visit: Callable[..., Page], url: str) -> None:
+    """A route without a description, or with another's name, takes no part yet; no call fails of it."""
+    page = visit(url)
+    ask_for(page, QUESTION)
+
+    with page.expect_response(re.compile("/routing/v1/chat")) as answered:
+        page.get_by_role("button", name="Add a route").click()
+    assert answered.value.ok
+    expect(page.get_by_text("a route wants a name of its own")).to_be_visible()
+    page.get_by_role("textbox", name="Description of route route_3").fill("letters and mail")
+    expect(page.get_by_text("changed here, for you alone")).to_be_visible()
+    with page.expect_response(re.compile("/routing/v1/chat")) as answered:
+        page.get_by_role("textbox", name="Name of route 3").fill("code_generation")
+    assert answered.value.ok
+    expect(page.get_by_text("a route wants a name of its own")).to_be_visible()
+
+
 def test_copied_curl_decides_the_same(visit: Callable[..., Page], url: str) -> None:
     """The command that is copied can be run by a shell, and its answer is the page's."""
     page = visit(url)

@@ -76,6 +76,19 @@ async def names_of(client: httpx.AsyncClient) -> list[str]:
     return [route["name"] for route in told.json()["routes"]]
 
 
+class ClosingClassifier(FixedClassifier):
+    """A classifier that tells when it is closed."""
+
+    def __init__(self, *chances: Any, **more: Any) -> None:
+        """Be open."""
+        super().__init__(*chances, **more)
+        self.closed = Event()
+
+    def close(self) -> None:
+        """Be closed."""
+        self.closed.set()
+
+
 def write(file: Path, text: str) -> None:
     """Put something else into the file."""
     file.write_text(text, encoding="utf-8")
@@ -146,7 +159,7 @@ async def test_call_in_flight_ends_under_the_configuration_it_began_with(file: P
         begun.set()
         assert go_on.wait(10)
 
-    classifier = FixedClassifier({"code": 0.9}, before=lambda: None)
+    classifier = ClosingClassifier({"code": 0.9}, before=lambda: None)
     answers: list[httpx.Response] = []
     async with serving(file, classifier) as client, anyio.create_task_group() as tasks:
         classifier._before = wait  # noqa: SLF001 - warm by now
@@ -162,7 +175,9 @@ async def test_call_in_flight_ends_under_the_configuration_it_began_with(file: P
         assert (await client.post(RELOAD)).status_code == 200
         assert await names_of(client) == ["programs"]
         assert not answers
+        assert not classifier.closed.is_set()
         go_on.set()
+        assert await anyio.to_thread.run_sync(classifier.closed.wait, 10)
 
     assert answers[0].json()["route"] == "code"
 

@@ -151,12 +151,21 @@ function fit(area) {
   area.style.height = `${area.scrollHeight + 2}px`;
 }
 
+// A route takes part once it has a description, and a name that no other has.
+function finishedRoutes() {
+  const isFinished = ({ name, description }, index) => name && name !== "other" && description.trim()
+    && page.routes.findIndex((route) => route.name === name) === index;
+  return page.routes.filter(isFinished);
+}
+
 const isEdited = () => JSON.stringify(page.routes) !== JSON.stringify(page.facts.routes);
 
 function showPolicy() {
   const edited = isEdited();
   part("reset").hidden = !edited;
-  part("policy-note").textContent = edited ? "changed here, for you alone" : "as configured";
+  const isWaiting = finishedRoutes().length < page.routes.length;
+  const changed = isWaiting ? "a route wants a name of its own and a description" : "changed here, for you alone";
+  part("policy-note").textContent = edited ? changed : "as configured";
   if (!page.facts.is_inline_allowed) part("policy-note").textContent = "as configured; routing.inline: deny";
 }
 
@@ -179,7 +188,7 @@ function decideSoon() {
 function callToMake() {
   const body = bodyOf(page.format, part("conversation").value);
   if (!isEdited()) return body;
-  const routes = page.routes.map(({ name, description, models, prefer }) => (
+  const routes = finishedRoutes().map(({ name, description, models, prefer }) => (
     { name, description, models, ...(prefer === "none" ? {} : { selection_policy: { prefer } }) }));
   return { ...body, routing_preferences: routes };
 }
@@ -265,7 +274,7 @@ function why(decision) {
 // The same from elsewhere
 
 function codeNow() {
-  if (chosen("language") === "yaml") return reproducing.yaml(page.routes, page.facts.models, page.facts.default_model);
+  if (chosen("language") === "yaml") return reproducing.yaml(finishedRoutes(), page.facts.models, page.facts.default_model);
   const url = new URL(PATHS[page.format], document.baseURI).href;
   return reproducing[chosen("language")](url, callToMake());
 }
