@@ -105,7 +105,7 @@ $(EXPORT)/.ready: requirements/export.txt requirements/torch.txt requirements/te
 
 $(VENV)/.system: $(READY)
 	@test -n "$$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null || command -v initdb)" || ./.ci/system-packages postgresql
-	@for tool in redis-server chromium; do command -v $$tool >/dev/null || ./.ci/system-packages $$tool || exit 1; done
+	@for tool in redis-server chromium curl; do command -v $$tool >/dev/null || ./.ci/system-packages $$tool || exit 1; done
 	touch $@
 
 $(WHEELHOUSE)/.filled: $(READY) requirements/runtime.txt requirements/adapters.txt

@@ -90,6 +90,7 @@ class RoutingDecision:
         policy: Where the policy in force came from.
         confidence: Probability in [0, 1] of `route`, or of the best one that missed; None when nothing was classified.
         scores: What the classifier thinks; None when nothing was classified.
+        threshold: The least confidence in [0, 1] that would have matched; None when nothing was classified.
         latency_ms: Milliseconds from call to decision.
         served_by: The model that really answered, where we call the provider ourselves; None where none did.
         attempts: Every model that was asked, in order, where we call the provider ourselves.
@@ -104,6 +105,7 @@ class RoutingDecision:
     policy: PolicySource
     confidence: float | None = None
     scores: Scores | None = None
+    threshold: float | None = None
     latency_ms: float = field(default=0.0, compare=False)
     served_by: str | None = None
     attempts: tuple[Attempt, ...] = ()

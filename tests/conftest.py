@@ -195,14 +195,14 @@ def ask() -> Callable[..., httpx.Response]:
 
 
 @pytest.fixture(scope="session")
-def serve() -> Iterator[Callable[[Starlette], str]]:
+def serve() -> Iterator[Callable[[ASGIApp], str]]:
     """Return what serves an app on a free port of loopback until the last test is over, and gives its URL."""
     with ExitStack() as servers:
         yield lambda app: servers.enter_context(_running(app))
 
 
 @contextmanager
-def _running(app: Starlette) -> Iterator[str]:
+def _running(app: ASGIApp) -> Iterator[str]:
     """Serve an app as a plain uvicorn would, give its URL, and stop it."""
     listener = socket.socket(proto=socket.IPPROTO_TCP)  # named, so that asyncio switches Nagle's algorithm off
     listener.bind(("127.0.0.1", 0))

@@ -15,7 +15,7 @@ from plano_asgi.decisions import Reason, Source
 from plano_asgi.errors import ArtifactNotFoundError, ConfigurationError
 from plano_asgi.preferences import RoutingPolicy
 from plano_asgi.settings import Settings, load_settings
-from plano_asgi.settings.schema import ClassifierKind
+from plano_asgi.settings.classifier_schema import ClassifierKind
 from plano_asgi.testing import FixedClassifier
 
 CONFIG = """\

@@ -113,6 +113,7 @@ def test_matched_call_is_answered_with_the_whole_decision(path: str, service: Se
         "models": ["anthropic/claude-sonnet-4-20250514", "openai/gpt-4o"],
         "would_use": "anthropic/claude-sonnet-4-20250514",
         "confidence": 0.97,
+        "threshold": 0.5,
         "reason": "matched",
         "source": "classifier",
         "policy": "config",

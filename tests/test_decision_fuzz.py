@@ -29,6 +29,7 @@ DECISION_KEYS: Final = {
     "models",
     "would_use",
     "confidence",
+    "threshold",
     "reason",
     "source",
     "policy",

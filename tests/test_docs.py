@@ -17,10 +17,11 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 import plano_asgi
 from plano_asgi.assembly import build_router
+from plano_asgi.http.reloading import ReloadableApp
 from plano_asgi.http.server import create_app
 from plano_asgi.settings import STARTING_FILE, Settings, load_settings
 
@@ -94,10 +95,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(settings_of: Callable[[str], Settings], serve: Callable[[Starlette], str]) -> str:
+def server(settings_of: Callable[[str], Settings], serve: Callable[[ASGIApp], str]) -> str:
     """Return the URL of a server of the README's configuration."""
     settings = settings_of(README_YAML)
-    return serve(create_app(settings, build_router(settings)))
+    return serve(ReloadableApp(create_app(settings, build_router(settings)), lambda: settings))
 
 
 def test_pages_have_no_block_that_no_test_reads() -> None:

@@ -96,10 +96,12 @@ def model_folder(at: Path, *, damaged: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("path", "body"), [("/healthz", {"status": "ok"}), ("/readyz", {"status": "ready"})], ids=["healthz", "readyz"]
+    ("path", "body"),
+    [("/healthz", {"status": "ok"}), ("/readyz", {"status": "ready"}), ("/startupz", {"status": "started"})],
+    ids=["healthz", "readyz", "startupz"],
 )
 def test_service_that_has_started_is_well(path: str, body: object, app_of: Service) -> None:
-    """Both probes say 200 once the model is warm, to HEAD as well, and take nothing else."""
+    """All probes say 200 once the model is warm, to HEAD as well, and take nothing else."""
 
     async def run() -> None:
         """Run the service."""
@@ -160,7 +162,7 @@ def test_start_in_the_background_serves_by_the_default_until_warm(app_of: Servic
     async def run() -> None:
         """Run the service."""
         async with started(app_of(BACKGROUND + "classifier: {deadline_ms: 30}\n", classifier)) as client:
-            loading = await client.get("/readyz")
+            loading, starting = await client.get("/readyz"), await client.get("/startupz")
             early = (await client.post(CHAT, json=CALL)).json()
             well = await client.get("/healthz")
             classifier.loaded.set()
@@ -168,6 +170,7 @@ def test_start_in_the_background_serves_by_the_default_until_warm(app_of: Servic
             later = (await client.post(CHAT, json=CALL)).json()
 
         assert (loading.status_code, loading.json()["reasons"]) == (503, ["the model is loading"])
+        assert (starting.status_code, starting.json()["status"]) == (503, "not started")
         assert (early["reason"], early["would_use"]) == ("error", "openai/gpt-4o-mini")
         assert well.status_code == 200
         assert (warm.status_code, warm.json()) == (200, {"status": "ready"})
@@ -193,6 +196,7 @@ def test_damaged_model_in_the_background_is_told_and_survived(
         async with started(app) as client:
             answer = await readiness(client)
             call = await client.post(CHAT, json=CALL)
+            assert (await client.get("/startupz")).status_code == 503
 
         (told,) = answer.json()["reasons"]
         assert answer.status_code == 503

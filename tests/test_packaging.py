@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 WHEELHOUSE = ROOT / ".venv" / "wheelhouse"
 INTEGRATIONS = ROOT / "integrations"
 MODEL = "plano_asgi/classify/embedded/model"
+PAGE = "plano_asgi/http/playground"
 ADAPTERS = {"django": "plano_asgi_django", "flask": "plano_asgi_flask"}
 PYTHON = Path("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
@@ -105,12 +106,19 @@ def test_wheel_holds_every_module_and_the_typing_marker(names: frozenset[str]) -
     assert {"plano_asgi/py.typed", *(f"{path.name}/py.typed" for path in INTEGRATIONS.glob("plano_asgi_*"))} <= names
 
 
+def test_wheel_holds_the_playground(names: frozenset[str]) -> None:
+    """Every part of the page is in the wheel."""
+    parts = {path.relative_to(ROOT).as_posix() for path in (ROOT / PAGE).iterdir() if path.is_file()}
+
+    assert parts <= names
+
+
 def test_wheel_holds_nothing_else(names: frozenset[str]) -> None:
     """Corpus, tests, benchmarks, examples and what tools left behind stay at home."""
     strays = {
         name
         for name in names
-        if not name.startswith(f"{MODEL}/")
+        if not name.startswith((f"{MODEL}/", f"{PAGE}/"))
         and not name.endswith((".py", "py.typed", "lab/export/parity_prompts.jsonl"))
         and ".dist-info/" not in name
     }

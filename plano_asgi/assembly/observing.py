@@ -50,13 +50,14 @@ class Observation:
             self.export.close()
 
 
-def build_observation(
+def build_observation(  # noqa: PLR0913 - all that it is made of
     settings: Settings,
     *,
     classifier: str,
     in_host: bool,
     redis: "RedisServer | None" = None,
     prices: PriceList | None = None,
+    before: Observation | None = None,
 ) -> Observation:
     """Return what the settings want to be seen.
 
@@ -66,12 +67,13 @@ def build_observation(
         in_host: Whether the process is somebody else's app, in which nothing is shown or sent that is not asked for.
         redis: What worker processes share.
         prices: What models cost.
+        before: What has watched until now, whose counts and entries go on.
 
     Raises:
         MissingExtraError: They ask for an extra that is not installed.
     """
     export = None if in_host else _export(settings)
-    prometheus = _prometheus(settings, in_host=in_host)
+    prometheus = _prometheus(settings, in_host=in_host, before=before)
     tracing: Tracing | None = None
     instruments: list[Instruments] = [] if prometheus is None else [prometheus]
     if export or (settings.telemetry.opentelemetry and _has_opentelemetry()):
@@ -80,7 +82,7 @@ def build_observation(
     measures = Measures(instruments, catalog=settings.catalog, classifier=classifier) if instruments else None
     if measures:
         listen(measures)
-    journal = _journal(settings, classifier=classifier, in_host=in_host, redis=redis)
+    journal = _journal(settings, classifier=classifier, in_host=in_host, redis=redis, before=before)
     observer = CallObserver(tracing=tracing, measures=measures, journal=journal, prices=prices)
     return Observation(observer=observer, prometheus=prometheus, export=export)
 
@@ -121,7 +123,7 @@ def _export(settings: Settings) -> "OtlpExport | None":
     return OtlpExport(wanted)
 
 
-def _prometheus(settings: Settings, *, in_host: bool) -> "PrometheusInstruments | None":
+def _prometheus(settings: Settings, *, in_host: bool, before: Observation | None) -> "PrometheusInstruments | None":
     wanted = settings.telemetry.prometheus
     if wanted is False or (wanted is None and in_host):
         return None
@@ -131,26 +133,27 @@ def _prometheus(settings: Settings, *, in_host: bool) -> "PrometheusInstruments 
         if wanted:
             raise
         return None
-    return PrometheusInstruments()
+    return (before and before.prometheus) or PrometheusInstruments()
 
 
 def _journal(
-    settings: Settings, *, classifier: str, in_host: bool, redis: "RedisServer | None"
+    settings: Settings, *, classifier: str, in_host: bool, redis: "RedisServer | None", before: Observation | None
 ) -> DecisionJournal | None:
     log = settings.decision_log
     kind = log.store or ("none" if in_host else "memory")
     if kind == "none":
         return None
     key = log.hash_key.reveal().encode()[:64] if log.hash_key else secrets.token_bytes(32)
+    kept = before.observer.journal if before else None
     return DecisionJournal(
-        _store(settings, kind, redis),
+        _store(settings, kind, redis, kept),
         classifier=classifier,
         hash_key=key,
         keeps_conversations=log.content == "conversation",
     )
 
 
-def _store(settings: Settings, kind: str, redis: "RedisServer | None") -> DecisionStore:
+def _store(settings: Settings, kind: str, redis: "RedisServer | None", kept: DecisionJournal | None) -> DecisionStore:
     log = settings.decision_log
     if kind == "sqlite" and log.path:
         from plano_asgi.observe.sqlite_decisions import SqliteDecisions  # noqa: PLC0415 - not every Python has it
@@ -160,4 +163,8 @@ def _store(settings: Settings, kind: str, redis: "RedisServer | None") -> Decisi
         from plano_asgi.observe.redis_decisions import RedisDecisions  # noqa: PLC0415 - an extra
 
         return RedisDecisions(redis, prefix=settings.redis.prefix, size=log.size, ttl_s=log.ttl_s)
-    return MemoryDecisions(size=log.size, ttl_s=log.ttl_s)
+    fresh = MemoryDecisions(size=log.size, ttl_s=log.ttl_s)
+    if kept is None or kept.keeps_conversations != (log.content == "conversation"):
+        return fresh
+    goes_on = isinstance(kept.store, MemoryDecisions) and kept.store.bounds == fresh.bounds
+    return kept.store if goes_on else fresh

@@ -75,13 +75,16 @@ class Service:
             await self.guard.aclose()
 
 
-def build_service(settings: Settings, *, router: Router | None = None, in_host: bool = True) -> Service:
+def build_service(
+    settings: Settings, *, router: Router | None = None, in_host: bool = True, before: Service | None = None
+) -> Service:
     """Return the live objects of settings; nothing is loaded or connected yet.
 
     Args:
         settings: What to build.
         router: Stands in for the one that the settings describe; it is watched from now on.
         in_host: Whether the process is somebody else's app, in which nothing is shown or sent that is not asked for.
+        before: What is in force until now; what it has counted in memory goes on where it still means the same.
 
     Raises:
         ConfigurationError: The settings ask of a part what it cannot do.
@@ -91,10 +94,15 @@ def build_service(settings: Settings, *, router: Router | None = None, in_host: 
     redis, postgres, prices = build_redis(settings), _postgres(settings), build_prices(settings)
     router = router or build_router(settings, redis=redis, prices=prices)
     observation = build_observation(
-        settings, classifier=router.classifier.kind, in_host=in_host, redis=redis, prices=prices
+        settings,
+        classifier=router.classifier.kind,
+        in_host=in_host,
+        redis=redis,
+        prices=prices,
+        before=before.observation if before else None,
     )
     router.observer = observation.observer
-    governor, guard = _governor(settings, prices, redis), _guard(settings)
+    governor, guard = _governor(settings, prices, redis, before), _guard(settings)
     gateway = _gateway(settings, router, observer=observation.observer, redis=redis, postgres=postgres)
     return Service(
         settings=settings,
@@ -117,12 +125,24 @@ def _guard(settings: Settings) -> "Guard | None":
     return build_guard(settings)
 
 
-def _governor(settings: Settings, prices: PriceList, redis: "RedisServer | None") -> "Governor | None":
+def _governor(
+    settings: Settings, prices: PriceList, redis: "RedisServer | None", before: Service | None
+) -> "Governor | None":
     if not (settings.ratelimits or settings.budgets or settings.allow_lists):
         return None
     from plano_asgi.assembly.governing import build_governor  # noqa: PLC0415 - only where the settings ask for it
 
-    return build_governor(settings, prices=prices, redis=redis)
+    governor = build_governor(settings, prices=prices, redis=redis)
+    if governor and before and before.governor and _counts_alike(settings, before.settings):
+        return replace(governor, counters=before.governor.counters, pseudonyms=before.governor.pseudonyms)
+    return governor
+
+
+def _counts_alike(settings: Settings, before: Settings) -> bool:
+    """Return whether what was counted in memory means the same under both: quotas are known by their order."""
+    is_own = settings.governance.store == "memory" or settings.redis.url is None
+    of_both = [(each.mode, each.ratelimits, each.budgets, each.governance) for each in (settings, before)]
+    return is_own and of_both[0] == of_both[1]
 
 
 def _postgres(settings: Settings) -> "PostgresServer | None":

@@ -1,6 +1,7 @@
 """The subcommands and their options; each hands over to a module of this room."""
 
 from enum import StrEnum
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -8,13 +9,14 @@ from typing import Annotated, Final, Literal
 import typer
 
 from plano_asgi.classify.prompts import PromptForm
-from plano_asgi.cli.log_commands import decisions, replay
+from plano_asgi.cli.log_commands import decisions, replay, top
 from plano_asgi.cli.options import ConfigOption, JsonOption
 from plano_asgi.cli.options import load as _load
 from plano_asgi.cli.options import name_of as _name_of
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.lab.calibration.objective import Objective
 from plano_asgi.lab.export.precision import Precision
+from plano_asgi.settings import load_settings
 
 app: Final = typer.Typer(
     no_args_is_help=True,
@@ -59,10 +61,10 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 12_000,
 ) -> None:
-    """Serve the decision endpoints and health over HTTP."""
+    """Serve the decision endpoints and health over HTTP; SIGHUP takes up the configuration as it then is."""
     from plano_asgi.cli.serving import run_server  # noqa: PLC0415 - brings uvicorn along
 
-    run_server(_load(config), host=host, port=port)
+    run_server(_load(config), partial(load_settings, config), host=host, port=port)
 
 
 @app.command()
@@ -227,13 +229,19 @@ def init(
 
 
 @app.command()
-def doctor(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
-    """Check what is installed, the model's files and a timed decision; exit 1 if something is wrong."""
+def doctor(
+    config: ConfigOption = None,
+    *,
+    online: Annotated[bool, typer.Option("--online", help="Ask the providers, too; no model is called.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check configuration, model, a timed decision, keys and stores; exit 1 if something is wrong."""
     from plano_asgi.cli.examining import print_examination  # noqa: PLC0415 - brings the router along
 
-    if not print_examination(config, as_json=as_json):
+    if not print_examination(config, is_online=online, as_json=as_json):
         raise typer.Exit(1)
 
 
 app.command()(decisions)
 app.command()(replay)
+app.command()(top)

@@ -1,10 +1,10 @@
-"""`plano-asgi doctor`: what is installed, where the model is, and a timed decision."""
+"""`plano-asgi doctor`: what is installed, where the model is, a timed decision, and what is needed of others."""
 
 import json
 import platform
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,24 +17,17 @@ from rich.table import Column, Table
 from plano_asgi.assembly import build_classifier, build_router
 from plano_asgi.classify.cores import usable_cores
 from plano_asgi.classify.embedded.artifacts import SHIPPED_FOLDER
+from plano_asgi.cli.examining_surroundings import examine_surroundings
+from plano_asgi.cli.findings import Finding, attempted
 from plano_asgi.errors import PlanoError
 from plano_asgi.settings import STARTING_FILE, Settings, load_settings
 
 PACKAGES: Final = ("onnxruntime", "onnxruntime-gpu", "tokenizers", "starlette", "numpy")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing the doctor looked at; `ok` is None where it is neither good nor bad."""
-
-    subject: str
-    finding: str
-    ok: bool | None = None
-
-
-def print_examination(config: Path | None, *, as_json: bool) -> bool:
+def print_examination(config: Path | None, *, is_online: bool = False, as_json: bool) -> bool:
     """Print what was found; return whether nothing is wrong."""
-    findings = list(_examine(config))
+    findings = list(_examine(config, is_online=is_online))
     if as_json:
         sys.stdout.write(json.dumps([asdict(finding) for finding in findings]) + "\n")
     else:
@@ -46,28 +39,24 @@ def print_examination(config: Path | None, *, as_json: bool) -> bool:
     return all(finding.ok is not False for finding in findings)
 
 
-def _examine(config: Path | None) -> Iterator[Finding]:
+def _examine(config: Path | None, *, is_online: bool) -> Iterator[Finding]:
     yield Finding("python", f"{platform.python_version()} on {platform.machine()}, {usable_cores()} usable cores")
     yield Finding("plano-asgi", version("plano-asgi"))
     yield from (Finding(package, _installed(package)) for package in PACKAGES)
+    is_configured = True
     try:
         settings = load_settings(config)
         yield Finding("configuration", f"{len(settings.policy.preferences)} routes", ok=True)
     except PlanoError as error:
         yield Finding("configuration", f"{error}\n(examining the rest with a starting configuration)", ok=False)
-        settings = _starting_settings()
-    yield _attempt("device", lambda: _device(settings))
-    yield _attempt("model files", lambda: _model_files(settings))
-    yield _attempt("timed decision", lambda: _timed(settings))
+        settings, is_configured = _starting_settings(), False
+    yield attempted("device", lambda: _device(settings))
+    yield attempted("model files", lambda: _model_files(settings))
+    yield attempted("timed decision", lambda: _timed(settings))
     if settings.classifier.kind == "cascade":
-        yield _attempt("second classifier", lambda: _timed(_second_alone(settings)))
-
-
-def _attempt(subject: str, look: Callable[[], str]) -> Finding:
-    try:
-        return Finding(subject, look(), ok=True)
-    except PlanoError as error:
-        return Finding(subject, str(error), ok=False)
+        yield attempted("second classifier", lambda: _timed(_second_alone(settings)))
+    if is_configured:
+        yield from examine_surroundings(settings, is_online=is_online)
 
 
 def _installed(package: str) -> str:

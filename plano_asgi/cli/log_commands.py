@@ -29,6 +29,19 @@ def decisions(  # noqa: PLR0913 - each is an option of its own
     print_decisions(LogReader(url, _admin_token(config), wanted), limit=limit, is_followed=follow, as_json=as_json)
 
 
+def top(
+    config: ConfigOption = None,
+    *,
+    url: Annotated[str, typer.Option(help="Where plano-asgi serve listens.")] = "http://127.0.0.1:12000",
+    once: Annotated[bool, typer.Option("--once", help="Print it once instead of following.")] = False,
+) -> None:
+    """Watch a running server: routes, models, tokens, costs, errors; the configuration tells the admin token."""
+    from plano_asgi.cli.reading_decisions import LogReader  # noqa: PLC0415 - brings an HTTP client along
+    from plano_asgi.cli.watching import watch  # noqa: PLC0415 - same
+
+    watch(LogReader(url, _admin_token(config), {}), is_once=once)
+
+
 def replay(
     log: Annotated[
         typer.FileBinaryRead,

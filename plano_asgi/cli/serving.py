@@ -2,17 +2,25 @@
 
 import logging
 import sys
+from collections.abc import Callable
 
 import structlog
 import uvicorn
 
 from plano_asgi.assembly import build_router
+from plano_asgi.http.reloading import ReloadableApp
 from plano_asgi.http.server import create_app
 from plano_asgi.settings import Settings
 
 
-def run_server(settings: Settings, *, host: str, port: int) -> None:
+def run_server(settings: Settings, load: Callable[[], Settings], *, host: str, port: int) -> None:
     """Serve until interrupted; the model is loaded before the port is open, unless `startup: background`.
+
+    Args:
+        settings: What to serve.
+        load: What reads them again, when they are to be reloaded.
+        host: Where to listen.
+        port: Where to listen; 0 for a free one.
 
     Raises:
         PlanoError: The model cannot be loaded.
@@ -21,7 +29,7 @@ def run_server(settings: Settings, *, host: str, port: int) -> None:
     router = build_router(settings)
     if settings.startup == "wait":
         router.start()
-    app = create_app(settings, router)
+    app = ReloadableApp(create_app(settings, router), load)
     try:
         uvicorn.run(app, host=host, port=port, access_log=False, server_header=False)
     except SystemExit:  # it could not listen, and has said why

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from plano_asgi.assembly import build_service
+from plano_asgi.assembly import Service, build_service
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError
 from plano_asgi.events import CLASSIFIER_FAILED, get_logger
@@ -29,13 +29,20 @@ from plano_asgi.wire import FORMATS
 
 HEALTH_PATH: Final = "/healthz"
 READINESS_PATH: Final = "/readyz"
+STARTUP_PATH: Final = "/startupz"
 
 
-def create_app(settings: Settings, router: Router) -> Starlette:
-    """Return the app; its lifespan starts the router before the first call, or beside it (`startup: background`)."""
-    service = build_service(settings, router=router, in_host=False)
+def create_app(settings: Settings, router: Router, *, before: Service | None = None) -> Starlette:
+    """Return the app; its lifespan starts the router before the first call, or beside it (`startup: background`).
+
+    Args:
+        settings: What it serves.
+        router: What decides.
+        before: What has been served until now; what it has counted in memory goes on.
+    """
+    service = build_service(settings, router=router, in_host=False, before=before)
     endpoints: dict[str, Callable[..., Any]] = dict(decision_endpoints(settings, router, service.guard))
-    operators = operator_endpoints(service)
+    operators = operator_endpoints(service, in_host=False)
     endpoints |= operators
     if service.gateway:
         from plano_asgi.http.forwarding import forwarding_endpoints  # noqa: PLC0415 - brings an HTTP client along
@@ -46,8 +53,9 @@ def create_app(settings: Settings, router: Router) -> Starlette:
     if listing := models_endpoint(settings):
         paths = (MODELS_PATH, f"{MODELS_PATH}/{{id:path}}")
         call_routes += [_ModelRoute(path, listing, methods=["GET"]) for path in paths]
+    probes = {HEALTH_PATH: _health, READINESS_PATH: _readiness, STARTUP_PATH: _startup}
     app = Starlette(
-        routes=[*call_routes, Route(HEALTH_PATH, _health), Route(READINESS_PATH, _readiness)],
+        routes=[*call_routes, *(Route(path, probe) for path, probe in probes.items())],
         lifespan=_lifespan,
         exception_handlers={HTTPException: _http_error},
     )
@@ -106,6 +114,15 @@ async def _start_in_background(app: Starlette) -> None:
 
 async def _health(_: Request) -> Response:
     return JSONResponse({"status": "ok"})
+
+
+async def _startup(request: Request) -> Response:
+    """Answer whether the start is over: a classifier elsewhere that cannot be asked now is no reason to start again."""
+    state = request.app.state
+    if state.router.is_ready or (state.router.problem and not state.problem):
+        return JSONResponse({"status": "started"})
+    reason = state.problem or "the model is loading"
+    return JSONResponse({"status": "not started", "reasons": [reason]}, status_code=503)
 
 
 async def _readiness(request: Request) -> Response:

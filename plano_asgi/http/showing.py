@@ -1,7 +1,6 @@
 """What operators look at, as ASGI apps: metrics for Prometheus, and the decision log."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from time import monotonic
 from typing import Final
@@ -11,16 +10,13 @@ import anyio.to_thread
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from plano_asgi.assembly import Service
-from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import CallError, StoreError
-from plano_asgi.http.admin import check_admin
-from plano_asgi.http.endpoints import send_answer
-from plano_asgi.intake import Headers, error_answer
+from plano_asgi.http.admin import OperatorEndpoint
+from plano_asgi.http.playground import playground_endpoints
 from plano_asgi.observe.journal import FILTERS, MOST_PAGE, DecisionJournal, Page
-from plano_asgi.secret import Secret
 
 DECISIONS_PATH: Final = "/routing/v1/decisions"
 USUAL_PAGE: Final = 50
@@ -28,34 +24,6 @@ FOLLOW_S: Final = 20.0  # a stream ends after that, so that a server can stop; r
 POLL_S: Final = 0.25
 AGAIN_MS: Final = 250
 MOST_FOLLOWERS: Final = 16
-
-_Answering = Callable[[Request], Awaitable[Response]]
-
-
-@dataclass(frozen=True, slots=True)
-class OperatorEndpoint:
-    """Answers GET requests of those who may see what is the operator's.
-
-    Attributes:
-        answer: What answers them.
-        token: What they show; None where who asks from this machine may see it.
-    """
-
-    answer: _Answering
-    token: Secret | None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request; errors have the shape of OpenAI's."""
-        try:
-            _check_method(scope)
-            check_admin(scope, self.token)
-            response = await self.answer(Request(scope, receive))
-        except CallError as error:
-            request_id = Headers.from_raw(scope["headers"]).request_id()
-            answer = error_answer(error, api_format=ApiFormat.CHAT_COMPLETIONS, request_id=request_id)
-            await send_answer(answer, send)
-            return
-        await response(scope, receive, send)
 
 
 class DecisionLogView:
@@ -128,16 +96,16 @@ class DecisionLogView:
             self._followers -= 1
 
 
-def _check_method(scope: Scope) -> None:
-    if scope["method"] not in {"GET", "HEAD"}:
-        raise CallError("this path takes GET only", status=405, code="method_not_allowed")
-
-
 _UNCACHED: Final = {"cache-control": "no-store"}
 
 
-def operator_endpoints(service: Service) -> Mapping[str, ASGIApp]:
-    """Return what operators look at, by its paths; what the settings do not switch on is not there."""
+def operator_endpoints(service: Service, *, in_host: bool = True) -> Mapping[str, ASGIApp]:
+    """Return what operators look at, by its paths; what the settings do not switch on is not there.
+
+    Args:
+        service: What is looked at.
+        in_host: Whether the process is somebody else's app, in which nothing is shown that is not asked for.
+    """
     token, observation = service.settings.admin.token, service.observation
     endpoints: dict[str, ASGIApp] = {}
     if observation.observer.journal:
@@ -149,6 +117,8 @@ def operator_endpoints(service: Service) -> Mapping[str, ASGIApp]:
             return Response(text, headers={"content-type": prometheus.content_type, **_UNCACHED})
 
         endpoints[service.settings.telemetry.metrics_path] = OperatorEndpoint(metrics, token)
+    if service.settings.playground.is_shown(in_host=in_host):
+        endpoints |= playground_endpoints(service)
     return endpoints
 
 

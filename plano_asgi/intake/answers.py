@@ -45,6 +45,7 @@ def decision_answer(
         "models": models,
         "would_use": decision.would_use,
         "confidence": None if decision.confidence is None else round(decision.confidence, 4),
+        "threshold": None if decision.threshold is None else round(decision.threshold, 4),
         "reason": decision.reason,
         "source": decision.source,
         "policy": decision.policy,

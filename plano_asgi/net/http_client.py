@@ -22,10 +22,12 @@ class HttpAnswer:
     Attributes:
         status: HTTP status; redirects are not followed.
         body: The whole body.
+        date: When the server answered, by its own clock, as HTTP writes it; empty where it does not tell.
     """
 
     status: int
     body: bytes = field(repr=False)
+    date: str = ""
 
 
 class HttpClient:
@@ -82,7 +84,9 @@ class HttpClient:
                 headers={**headers, "accept-encoding": "identity"},  # no answer may grow by being read
             )
             with closing(self._begun(request, until=until)) as response:
-                return HttpAnswer(status=response.status_code, body=_body(response, until=until, most_bytes=most_bytes))
+                read = _body(response, until=until, most_bytes=most_bytes)
+                date = response.headers.get("date", "")
+                return HttpAnswer(status=response.status_code, body=read, date=date)
         except (httpx.TimeoutException, TimeoutError) as error:
             raise NetworkTimeoutError(f"no complete answer within {timeout_s * 1000:.0f} ms") from error
         except (httpx.ConnectError, UnicodeError) as error:  # the latter: a host's name that DNS cannot carry

@@ -73,6 +73,7 @@ class MemoryDecisions:
 
     def __init__(self, *, size: int, ttl_s: float) -> None:
         """Set the bounds."""
+        self.bounds: Final = (size, ttl_s)
         self._kept: deque[tuple[int, Entry]] = deque(maxlen=size)
         self._ttl_s = ttl_s
         self._numbers = count(1)

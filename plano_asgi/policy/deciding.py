@@ -82,6 +82,7 @@ def decide(  # noqa: PLR0913 - the whole of what a decision depends on
         policy=policy_source,
         confidence=confidence,
         scores=scores,
+        threshold=least,
     )
 
 

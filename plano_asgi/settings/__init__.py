@@ -3,13 +3,13 @@
 `load_settings` is the only place of the package that reads the process's environment.
 """
 
+from plano_asgi.settings.classifier_schema import ClassifierSettings
 from plano_asgi.settings.loading import load_settings
 from plano_asgi.settings.outline import known_settings, variable_name
 from plano_asgi.settings.result import Settings
 from plano_asgi.settings.schema import (
     AdminSettings,
     CacheSettings,
-    ClassifierSettings,
     LimitsSettings,
     PlanoSettings,
     RoutingSettings,

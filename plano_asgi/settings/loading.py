@@ -19,6 +19,7 @@ from plano_asgi.settings.forwarding import check_forwarding
 from plano_asgi.settings.governance import check_governance
 from plano_asgi.settings.guardrails import check_guardrails
 from plano_asgi.settings.plano_keys import adopt_plano_keys
+from plano_asgi.settings.playground import check_playground
 from plano_asgi.settings.providers import check_providers
 from plano_asgi.settings.responses_state import check_responses_state
 from plano_asgi.settings.result import Settings, settings_from
@@ -125,6 +126,7 @@ def _validated(draft: Draft, environ: Mapping[str, str]) -> PlanoSettings | None
     check_responses_state(draft)
     check_telemetry(draft)
     check_guardrails(draft)
+    check_playground(draft)
     return settings
 
 

@@ -8,6 +8,7 @@ from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 from plano_asgi.prices import Price
 from plano_asgi.providers import ModelCatalog
 from plano_asgi.settings.catalog import catalog_from
+from plano_asgi.settings.classifier_schema import ClassifierSettings
 from plano_asgi.settings.forwarding_schema import FailoverSettings, ForwardSettings, TranslationSettings
 from plano_asgi.settings.governance_schema import (
     AllowListSettings,
@@ -16,13 +17,14 @@ from plano_asgi.settings.governance_schema import (
     RateLimitSettings,
 )
 from plano_asgi.settings.guardrails_schema import FilterSettings, GuardrailsSettings
+from plano_asgi.settings.playground_schema import PlaygroundSettings
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.redis_schema import RedisSettings
+from plano_asgi.settings.reload_schema import ReloadSettings
 from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
 from plano_asgi.settings.schema import (
     AdminSettings,
     CacheSettings,
-    ClassifierSettings,
     LimitsSettings,
     Mode,
     PlanoSettings,
@@ -64,6 +66,8 @@ class Settings:
         telemetry: Spans and metrics.
         decision_log: Which decisions are kept for people to look at.
         admin: Who may see the decision log, reload, playground and metrics.
+        playground: Whether the playground is served.
+        reload: When the configuration is read again.
         paths: Ends of the URL paths that are calls.
         response_headers: Whether answers name model and route.
         endpoints: Whether the decision endpoints are served.
@@ -99,6 +103,8 @@ class Settings:
     telemetry: TelemetrySettings
     decision_log: DecisionLogSettings
     admin: AdminSettings
+    playground: PlaygroundSettings
+    reload: ReloadSettings
     paths: tuple[str, ...]
     response_headers: bool
     endpoints: bool
@@ -145,6 +151,8 @@ def settings_from(
         telemetry=written.telemetry,
         decision_log=written.decision_log,
         admin=written.admin,
+        playground=written.playground,
+        reload=written.reload,
         paths=written.paths,
         response_headers=written.response_headers,
         endpoints=written.endpoints,

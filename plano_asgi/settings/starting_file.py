@@ -170,4 +170,10 @@ model_providers:
 
 # admin:
 #   token:                   # decision log, reload, playground and metrics beyond loopback need one
+
+# playground:
+#   enabled:                 # /routing/playground: in plano-asgi serve, not in an app; true, false
+
+# reload:                    # of plano-asgi serve, beside SIGHUP and POST /routing/v1/reload
+#   watch: false             # true: read this file again when it has changed
 """
