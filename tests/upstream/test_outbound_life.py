@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,10 +129,12 @@ def test_task_that_is_cancelled_takes_the_providers_work_with_it(
     transport = outbound("openai", "silent", forward=PATIENT, inner=inner)
 
     async def give_up() -> None:
-        """Wait for a little while."""
-        async with httpx2.AsyncClient(transport=transport) as client:
-            with anyio.move_on_after(0.2):
-                await client.post(ELSEWHERE, json=CALL)
+        """Wait until the provider has heard of the call, and no longer."""
+        async with httpx2.AsyncClient(transport=transport) as client, anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(client.post, ELSEWHERE, json=CALL))
+            await anyio.to_thread.run_sync(wait_until, lambda: provider.heard)
+            tasks.cancel_scope.cancel()
+        with anyio.fail_after(BOUND_S + 1):
             assert await anyio.to_thread.run_sync(provider.left["silent"].wait, BOUND_S)
 
     anyio.run(give_up, backend=backend)
@@ -154,7 +157,13 @@ def test_thread_that_is_interrupted_takes_the_providers_work_with_it(
     request.addfinalizer(lambda: signal.signal(signal.SIGUSR1, before))
     with httpx2.Client(transport=outbound("openai", "silent", forward=PATIENT), timeout=30) as client:
         main = threading.main_thread().ident or 0
-        threading.Timer(0.2, signal.pthread_kill, [main, signal.SIGUSR1]).start()
+
+        def interrupt_in_time() -> None:
+            """Interrupt the call once the provider has heard of it."""
+            wait_until(lambda: provider.heard)
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+        threading.Thread(target=interrupt_in_time).start()
         with pytest.raises(Interrupted):
             client.post(ELSEWHERE, json=CALL)
         assert provider.left["silent"].wait(BOUND_S)
