@@ -7,14 +7,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from plano_asgi.assembly.calibrations import calibration_of
+from plano_asgi.assembly.model_metrics import ModelMetrics, build_model_metrics
 from plano_asgi.assembly.observing import build_observation
-from plano_asgi.assembly.prices import build_prices
 from plano_asgi.assembly.sessions import build_sessions
 from plano_asgi.classify import Classifier
 from plano_asgi.decisions import Scores
 from plano_asgi.errors import ConfigurationError, Fault
 from plano_asgi.policy import Rules
-from plano_asgi.prices import PriceList
 from plano_asgi.router import ModelSpeeds, OnError, Router, Selecting
 from plano_asgi.settings import Settings, load_settings
 from plano_asgi.stores import MemoryStore
@@ -46,7 +45,7 @@ def build_router(
     *,
     classifier: Classifier | None = None,
     redis: "RedisServer | None" = None,
-    prices: PriceList | None = None,
+    metrics: ModelMetrics | None = None,
 ) -> Router:
     """Return a router that is not started yet.
 
@@ -54,7 +53,7 @@ def build_router(
         settings: What to build.
         classifier: Stands in for the one that the settings name.
         redis: The server of `redis.url`, where there is one already.
-        prices: What models cost, where that is known already.
+        metrics: What is known of models, where that is there already.
 
     Raises:
         ConfigurationError: The settings ask of the classifier what it cannot do, or name a calibration that is not its.
@@ -75,8 +74,15 @@ def build_router(
         workers=_workers(settings, classifier),
         queue=settings.classifier.queue,
         sessions=build_sessions(settings, redis),
-        selecting=Selecting(prices=prices or build_prices(settings), speeds=ModelSpeeds(settings.catalog)),
+        selecting=_selecting(settings, metrics or build_model_metrics(settings)),
     )
+
+
+def _selecting(settings: Settings, metrics: ModelMetrics) -> Selecting:
+    sources = tuple(source for source in (metrics.cost, metrics.latency) if source)
+    latency_of = metrics.latency.get if metrics.latency else None
+    speeds = ModelSpeeds(settings.catalog)
+    return Selecting(prices=metrics.prices, speeds=speeds, latency_of=latency_of, sources=sources)
 
 
 def build_rules(settings: Settings, classifier: Classifier) -> Rules:

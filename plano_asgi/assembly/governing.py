@@ -48,7 +48,10 @@ def build_governor(settings: Settings, *, prices: PriceList, redis: "RedisServer
     if settings.mode == "observe" or not is_asked_for:
         return None
     quotas = quotas_of(settings)
-    if unknown := unpriced(quotas, [provider.model for provider in settings.catalog.providers], prices):
+    come_later = any(source.type == "cost" for source in settings.model_metrics_sources)
+    if not come_later and (
+        unknown := unpriced(quotas, [provider.model for provider in settings.catalog.providers], prices)
+    ):
         get_logger().warning(PRICES_UNKNOWN, models=list(unknown), advice="write them under prices; they count as free")
     return Governor(
         quotas=quotas,

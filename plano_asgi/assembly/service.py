@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 
 from plano_asgi.assembly.building import build_router
+from plano_asgi.assembly.model_metrics import build_model_metrics
 from plano_asgi.assembly.observing import Observation, build_observation
-from plano_asgi.assembly.prices import build_prices
 from plano_asgi.assembly.shared_store import build_redis
 from plano_asgi.errors import ConfigurationError, Fault
 from plano_asgi.intake.governing import RewriteGovernor
@@ -91,8 +91,9 @@ def build_service(
         ArtifactError: A model file is missing.
         MissingExtraError: They ask for an extra that is not installed.
     """
-    redis, postgres, prices = build_redis(settings), _postgres(settings), build_prices(settings)
-    router = router or build_router(settings, redis=redis, prices=prices)
+    redis, postgres, metrics = build_redis(settings), _postgres(settings), build_model_metrics(settings)
+    router = router or build_router(settings, redis=redis, metrics=metrics)
+    prices = router.selecting.prices if router.selecting else metrics.prices
     observation = build_observation(
         settings,
         classifier=router.classifier.kind,

@@ -5,14 +5,21 @@ from typing import Final
 
 from plano_asgi.conversation import LLMCall
 from plano_asgi.decisions import Attempt, PolicySource, RoutingDecision
-from plano_asgi.events import CALL_FORWARDED, CALL_PASSED_ON, CALL_REFUSED, CALL_ROUTED, CLASSIFIER_READY
+from plano_asgi.events import (
+    CALL_FORWARDED,
+    CALL_PASSED_ON,
+    CALL_REFUSED,
+    CALL_ROUTED,
+    CLASSIFIER_READY,
+    MODEL_METRICS_READ,
+)
 from plano_asgi.observe import conventions as names
 from plano_asgi.observe import metrics
 from plano_asgi.observe.facts import CallOutcome
 from plano_asgi.observe.metrics import INLINE, NONE, OTHER, Instruments, Metric
 from plano_asgi.providers import ModelCatalog, bare_model
 
-_NO_PROBLEMS: Final = frozenset({CALL_FORWARDED, CALL_ROUTED, CLASSIFIER_READY})
+_NO_PROBLEMS: Final = frozenset({CALL_FORWARDED, CALL_ROUTED, CLASSIFIER_READY, MODEL_METRICS_READ})
 
 
 class Measures:

@@ -111,6 +111,8 @@ class Router:
         self._classifications.reopen()
         if stand_in():
             return 0.0
+        if self.selecting:
+            self.selecting.start()
         stopped = self._repeated_start.renew()  # before the first attempt: `close` may come while that is made
         started = perf_counter()
         try:
@@ -147,6 +149,8 @@ class Router:
     def close(self) -> None:
         """Drop the calls that wait for a classification; later calls are decided by `on_error`."""
         self._repeated_start.stop()
+        if self.selecting:
+            self.selecting.stop()
         self._classifications.close()
         self.classifier.close()
 

@@ -1,15 +1,15 @@
 """What is known of models beside their names: what they cost, and how fast they were lately."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Final
+from typing import Final, Protocol
 
 from plano_asgi.decisions import Reason, RoutingDecision
 from plano_asgi.policy.selection import answer_s, cost_of, ranked
 from plano_asgi.preferences import RoutingPolicy, SelectionPolicy
 from plano_asgi.prices import PriceList
-from plano_asgi.providers import ModelCatalog
+from plano_asgi.providers import ModelCatalog, bare_model
 
 LATEST_SHARE: Final = 0.2  # of an average, what was measured last
 
@@ -49,13 +49,49 @@ class ModelSpeeds:
         return answer_s(first_token_s=known.first_token_s, token_s=known.token_s)
 
 
+class MetricsSource(Protocol):
+    """Something that is read beside the calls."""
+
+    def start(self) -> None:
+        """Begin to read, unless that has begun."""
+
+    def stop(self) -> None:
+        """Read no more."""
+
+
 class Selecting:
     """Orders the models of a route as its selection policy says; what nobody knows comes last, and none is lost."""
 
-    def __init__(self, *, prices: PriceList, speeds: ModelSpeeds) -> None:
-        """Take what is known of models."""
+    def __init__(
+        self,
+        *,
+        prices: PriceList,
+        speeds: ModelSpeeds,
+        latency_of: Callable[[str], float | None] | None = None,
+        sources: Sequence[MetricsSource] = (),
+    ) -> None:
+        """Take what is known of models.
+
+        Args:
+            prices: What they cost.
+            speeds: How long they have taken here.
+            latency_of: How long they take by somebody else's measure, which counts first; by qualified or bare name.
+            sources: What has to be read for that.
+        """
         self.prices = prices
         self.speeds = speeds
+        self._latency_of = latency_of
+        self._sources = sources
+
+    def start(self) -> None:
+        """Begin to read the sources; returns at once."""
+        for source in self._sources:
+            source.start()
+
+    def stop(self) -> None:
+        """Read them no more."""
+        for source in self._sources:
+            source.stop()
 
     def ordered(self, decision: RoutingDecision, policy: RoutingPolicy) -> RoutingDecision:
         """Return a decision whose models stand in the order in which they are to be tried."""
@@ -68,8 +104,14 @@ class Selecting:
         if selection is SelectionPolicy.CHEAPEST:
             return ranked(models, lambda model: cost_of(self.prices.price_of(model)))
         if selection is SelectionPolicy.FASTEST:
-            return ranked(models, self.speeds.answer_s)
+            return ranked(ranked(models, self.speeds.answer_s), self._latency)  # equals, and unknown ones, stay put
         return tuple(models)
+
+    def _latency(self, model: str) -> float | None:
+        if self._latency_of is None:
+            return None
+        known = self._latency_of(model)
+        return self._latency_of(bare_model(model)) if known is None else known
 
 
 def _average(known: float | None, measured: float | None) -> float | None:

@@ -18,6 +18,7 @@ from plano_asgi.settings.files import read_file
 from plano_asgi.settings.forwarding import check_forwarding
 from plano_asgi.settings.governance import check_governance
 from plano_asgi.settings.guardrails import check_guardrails
+from plano_asgi.settings.model_metrics import check_model_metrics
 from plano_asgi.settings.plano_keys import adopt_plano_keys
 from plano_asgi.settings.playground import check_playground
 from plano_asgi.settings.providers import check_providers
@@ -123,6 +124,7 @@ def _validated(draft: Draft, environ: Mapping[str, str]) -> PlanoSettings | None
     check_forwarding(draft, environ)
     check_governance(draft)
     check_sessions(draft)
+    check_model_metrics(draft)
     check_responses_state(draft)
     check_telemetry(draft)
     check_guardrails(draft)

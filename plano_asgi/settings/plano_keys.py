@@ -14,7 +14,6 @@ _PROVIDERS: Final = "model_providers"
 PLANO_ONLY: Final = frozenset(
     {
         "agents",
-        "model_metrics_sources",
         "overrides",
         "prompt_guards",
         "prompt_targets",

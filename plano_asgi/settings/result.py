@@ -17,6 +17,7 @@ from plano_asgi.settings.governance_schema import (
     RateLimitSettings,
 )
 from plano_asgi.settings.guardrails_schema import FilterSettings, GuardrailsSettings
+from plano_asgi.settings.model_metrics_schema import MetricsSourceSettings
 from plano_asgi.settings.playground_schema import PlaygroundSettings
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.redis_schema import RedisSettings
@@ -54,6 +55,7 @@ class Settings:
         guardrails: What may pass.
         filters: Filters that are not ours, for guardrails to name.
         prices: What models cost, as written, by qualified model.
+        model_metrics_sources: Where more of that is read, and how fast models are.
         ratelimits: How much may be used in so much time.
         budgets: How much may be spent in a period.
         allow_lists: What callers may use.
@@ -91,6 +93,7 @@ class Settings:
     guardrails: GuardrailsSettings
     filters: tuple[FilterSettings, ...]
     prices: Mapping[str, Price]
+    model_metrics_sources: tuple[MetricsSourceSettings, ...]
     ratelimits: tuple[RateLimitSettings, ...]
     budgets: tuple[BudgetSettings, ...]
     allow_lists: tuple[AllowListSettings, ...]
@@ -139,6 +142,7 @@ def settings_from(
         guardrails=written.guardrails,
         filters=written.filters,
         prices={model: Price(**price.model_dump()) for model, price in written.prices.items()},
+        model_metrics_sources=written.model_metrics_sources,
         ratelimits=written.ratelimits,
         budgets=written.budgets,
         allow_lists=written.allow_lists,

@@ -33,6 +33,7 @@ from plano_asgi.settings.governance_schema import (
     RateLimitSettings,
 )
 from plano_asgi.settings.guardrails_schema import FilterSettings, GuardrailsSettings
+from plano_asgi.settings.model_metrics_schema import MetricsSourceSettings
 from plano_asgi.settings.playground_schema import PlaygroundSettings
 from plano_asgi.settings.prices_schema import PriceSettings
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
@@ -148,6 +149,7 @@ class PlanoSettings(Section, BaseSettings):
         guardrails: What may pass.
         filters: Filters that are not ours, for guardrails to name.
         prices: What models cost, by qualified model.
+        model_metrics_sources: Where more of that is read, and how fast models are.
         ratelimits: How much may be used in so much time.
         budgets: How much may be spent in a period.
         allow_lists: What callers may use.
@@ -188,6 +190,7 @@ class PlanoSettings(Section, BaseSettings):
     guardrails: GuardrailsSettings = GuardrailsSettings()
     filters: tuple[FilterSettings, ...] = ()
     prices: Mapping[Model, PriceSettings] = {}
+    model_metrics_sources: tuple[MetricsSourceSettings, ...] = ()
     ratelimits: tuple[RateLimitSettings, ...] = ()
     budgets: tuple[BudgetSettings, ...] = ()
     allow_lists: tuple[AllowListSettings, ...] = ()

@@ -116,6 +116,9 @@ model_providers:
 # filters: []                # your own, for guardrails to name: [{id: mine, url: http://localhost:9000}]
 
 # prices: {}                 # what models cost, USD for a million tokens: {openai/gpt-4o: {input: 2.5, output: 10}}
+
+# model_metrics_sources: []  # where more of that is read, and how fast models are: [{type: cost, provider: models.dev}]
+
 # responses_state:           # of mode: forward; what previous_response_id goes on from
 #   store: memory            # none, memory, redis, postgres
 #   ttl_s: 86400

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from plano_asgi.preferences import MAX_ROUTES, SelectionPolicy
 from plano_asgi.settings.aliases import nearest_name, stands_for_a_model
 from plano_asgi.settings.draft import Draft, Keys
+from plano_asgi.settings.model_metrics import has_source
 
 _PROVIDERS = "model_providers"
 _PREFERENCES = "routing_preferences"
@@ -120,7 +121,10 @@ def _check_selection(draft: Draft, preference: Keys) -> None:
     """Record a warning where a preference asks for an order by what nobody will know."""
     keys = (*preference, "selection_policy", "prefer")
     preferred = draft.at(*keys)
-    if preferred == SelectionPolicy.CHEAPEST and not draft.at("prices") and find_spec("genai_prices") is None:
-        draft.warn(keys, "needs prices; write them below prices, or install the extra prices: models keep their order")
-    if preferred == SelectionPolicy.FASTEST and draft.at("mode") != "forward":
-        draft.warn(keys, "needs mode: forward, where answers are timed: elsewhere models keep their written order")
+    has_prices = draft.at("prices") or has_source(draft, "cost") or find_spec("genai_prices") is not None
+    if preferred == SelectionPolicy.CHEAPEST and not has_prices:
+        what = "needs prices; write them below prices, name a source of cost, or install the extra prices"
+        draft.warn(keys, f"{what}: models keep their order")
+    if preferred == SelectionPolicy.FASTEST and draft.at("mode") != "forward" and not has_source(draft, "latency"):
+        what = "needs mode: forward, where answers are timed, or a source of latency"
+        draft.warn(keys, f"{what}: elsewhere models keep their written order")
