@@ -78,6 +78,24 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a call has to do with an experiment.
+
+    Attributes:
+        experiment: Its name.
+        is_shadow: Whether the call was decided as usual, and by the experiment as well, for comparison only.
+    """
+
+    experiment: str
+    is_shadow: bool
+
+    @property
+    def arm(self) -> str:
+        """`variant` where the experiment has decided, `shadow` where it decides without effect."""
+        return "shadow" if self.is_shadow else "variant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingDecision:
     """Where one call goes.
 
@@ -95,6 +113,7 @@ class RoutingDecision:
         served_by: The model that really answered, where we call the provider ourselves; None where none did.
         attempts: Every model that was asked, in order, where we call the provider ourselves.
         session: What the call's session has to do with it; None where it belongs to none.
+        trial: Which experiment the call belongs to; None where it belongs to none.
     """
 
     route: str | None
@@ -110,6 +129,7 @@ class RoutingDecision:
     served_by: str | None = None
     attempts: tuple[Attempt, ...] = ()
     session: SessionStanding | None = None
+    trial: Trial | None = None
 
     @property
     def stage(self) -> str | None:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from plano_asgi.assembly.calibrations import calibration_of
+from plano_asgi.assembly.experimenting import build_experiments
 from plano_asgi.assembly.model_metrics import ModelMetrics, build_model_metrics
 from plano_asgi.assembly.observing import build_observation
 from plano_asgi.assembly.sessions import build_sessions
@@ -75,6 +76,9 @@ def build_router(
         queue=settings.classifier.queue,
         sessions=build_sessions(settings, redis),
         selecting=_selecting(settings, metrics or build_model_metrics(settings)),
+        experiments=build_experiments(
+            settings, classifier, classifier_of=build_classifier, rules_of=build_rules, workers_of=_workers
+        ),
     )
 
 

@@ -56,6 +56,7 @@ def decision_answer(
         "classifier": classifier,
         **_stages(decision),
         **_session(decision),
+        **_trial(decision),
         "latency_ms": round(decision.latency_ms, 2),
         "trace_id": trace_id,
     }
@@ -76,6 +77,12 @@ def _session(decision: RoutingDecision) -> dict[str, object]:
     told: dict[str, object] = {"session_id": session.id, "pinned": session.is_pinned, "switched": session.is_switched}
     reasons = {"lock": session.lock, "switch": session.switch}
     return told | {key: reason.value for key, reason in reasons.items() if reason is not None}
+
+
+def _trial(decision: RoutingDecision) -> dict[str, object]:
+    """Return which experiment the call belongs to, where it does."""
+    trial = decision.trial
+    return {} if trial is None else {"experiment": {"name": trial.experiment, "arm": trial.arm}}
 
 
 def json_answer(status: int, body: bytes, *, api_format: ApiFormat, request_id: str) -> Answer:

@@ -21,7 +21,9 @@ MOST_PAGE: Final = 1_000
 MOST_NAME_CHARS: Final = 256
 FILTERS: Final = (
     "api",
+    "arm",
     "conversation_hash",
+    "experiment",
     "model",
     "policy",
     "reason",
@@ -209,6 +211,8 @@ def _decided(decision: RoutingDecision) -> Entry:
         "scores": {name: round(chance, 4) for name, chance in chances.items()},
         "stage": decision.stage,
         "failed_stage": decision.failed_stage,
+        "experiment": decision.trial and decision.trial.experiment,
+        "arm": decision.trial and decision.trial.arm,
         "latency_ms": round(decision.latency_ms, 2),
     }
 

@@ -11,6 +11,7 @@ from plano_asgi.events import (
     CALL_REFUSED,
     CALL_ROUTED,
     CLASSIFIER_READY,
+    EXPERIMENT_DIFFERS,
     MODEL_METRICS_READ,
 )
 from plano_asgi.observe import conventions as names
@@ -19,7 +20,7 @@ from plano_asgi.observe.facts import CallOutcome
 from plano_asgi.observe.metrics import INLINE, NONE, OTHER, Instruments, Metric
 from plano_asgi.providers import ModelCatalog, bare_model
 
-_NO_PROBLEMS: Final = frozenset({CALL_FORWARDED, CALL_ROUTED, CLASSIFIER_READY, MODEL_METRICS_READ})
+_NO_PROBLEMS: Final = frozenset({CALL_FORWARDED, CALL_ROUTED, CLASSIFIER_READY, EXPERIMENT_DIFFERS, MODEL_METRICS_READ})
 
 
 class Measures:

@@ -164,6 +164,8 @@ class Tracing:
             "plano.classifier": self._classifier,
             "plano.stage": decision.stage,
             "plano.failed_stage": decision.failed_stage,
+            "plano.experiment": decision.trial.experiment if decision.trial else None,
+            "plano.experiment_arm": decision.trial.arm if decision.trial else None,
             "plano.decide_ms": round(decision.latency_ms, 3),
         }
         return {name: value for name, value in told.items() if value is not None}

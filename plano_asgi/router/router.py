@@ -1,6 +1,6 @@
 """`Router`: a call's session, a decision within a deadline, one event."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from logging import INFO
@@ -20,7 +20,8 @@ from plano_asgi.policy import Rules, fit_format
 from plano_asgi.preferences import RoutingPolicy
 from plano_asgi.providers import ModelCatalog
 from plano_asgi.router.classifications import Classifications
-from plano_asgi.router.deciding import Deciding, OnError, Pending
+from plano_asgi.router.deciding import Case, Deciding, OnError, Pending
+from plano_asgi.router.experimenting import Arm, Experiment, Experiments
 from plano_asgi.router.following import Following, told_of_switch
 from plano_asgi.router.repeated_start import RepeatedStart
 from plano_asgi.router.selecting import Selecting
@@ -57,6 +58,7 @@ class Router:
         queue: int = 256,
         sessions: Sessions | None = None,
         selecting: Selecting | None = None,
+        experiments: Sequence[Experiment] = (),
     ) -> None:
         """Put the parts together; nothing is loaded before `start` or the first call.
 
@@ -82,6 +84,7 @@ class Router:
             classifications=self._classifications,
             selecting=selecting,
         )
+        self._experiments = Experiments(experiments, usual=self._deciding, queue=queue)
         self.selecting = selecting
         self._following = Following(sessions=sessions, catalog=catalog, prices=selecting.prices if selecting else None)
         self._is_ready = False
@@ -109,6 +112,7 @@ class Router:
             ClassificationError: The classifier cannot answer.
         """
         self._classifications.reopen()
+        self._experiments.reopen()
         if stand_in():
             return 0.0
         if self.selecting:
@@ -133,6 +137,7 @@ class Router:
             self._deciding.log_failure(error)
             raise
         elapsed_ms = _milliseconds_since(started)
+        self._experiments.warm_up()
         self._is_ready, self._problem = True, None
         report = {
             "classifier": self.classifier.kind,
@@ -152,6 +157,7 @@ class Router:
         if self.selecting:
             self.selecting.stop()
         self._classifications.close()
+        self._experiments.close()
         self.classifier.close()
 
     def route(self, call: LLMCall, *, bypass: bool = False, is_translated: bool = True) -> RoutingDecision:
@@ -170,15 +176,16 @@ class Router:
         case = self._deciding.case_of(call, bypass=bypass)
         if isinstance(case, RoutingDecision):
             return self._reported(self._fitted(case, call, is_translated=is_translated), call, started)
-        followed = self._following.followed(case)
+        arm = self._arm_of(case)
+        followed, deciding = arm.followed, arm.deciding
         standing = self._following.standing(followed, self._following.recall(followed))
-        begun = self._following.held(followed, standing) or self._deciding.begin(case, followed.conversation)
+        begun = self._following.held(followed, standing) or deciding.begin(followed.case, followed.conversation)
         if isinstance(begun, Pending):
-            begun = self._deciding.conclude(begun, wait_blocking(begun.scores, self.deadline_ms / 1000))
+            begun = deciding.conclude(begun, wait_blocking(begun.scores, deciding.deadline_ms / 1000))
         settled = self._following.settled(self._qualified(begun), followed, standing)
         decision = self._fitted(settled, call, is_translated=is_translated)
         self._following.remember(standing, decision)
-        return self._reported(decision, call, started)
+        return self._tried(self._reported(replace(decision, trial=arm.trial), call, started), arm, begun)
 
     async def aroute(self, call: LLMCall, *, bypass: bool = False, is_translated: bool = True) -> RoutingDecision:
         """Return where the call goes, without blocking the event loop; the same as `route` in everything else."""
@@ -187,17 +194,18 @@ class Router:
         if isinstance(case, RoutingDecision):
             return self._reported(self._fitted(case, call, is_translated=is_translated), call, started)
         is_long = len(call.conversation) > LONG_CONVERSATION
-        followed = await _read(partial(self._following.followed, case), is_long=is_long)
+        arm = await _read(partial(self._arm_of, case), is_long=is_long)
+        followed, deciding = arm.followed, arm.deciding
         standing = self._following.standing(followed, await self._following.arecall(followed))
         begun: RoutingDecision | Pending | None = self._following.held(followed, standing)
         if begun is None:
-            begun = await _read(partial(self._deciding.begin, case, followed.conversation), is_long=is_long)
+            begun = await _read(partial(deciding.begin, followed.case, followed.conversation), is_long=is_long)
         if isinstance(begun, Pending):
-            begun = self._deciding.conclude(begun, await wait_async(begun.scores, self.deadline_ms / 1000))
+            begun = deciding.conclude(begun, await wait_async(begun.scores, deciding.deadline_ms / 1000))
         settled = self._following.settled(self._qualified(begun), followed, standing)
         decision = self._fitted(settled, call, is_translated=is_translated)
         await self._following.aremember(standing, decision)
-        return self._reported(decision, call, started)
+        return self._tried(self._reported(replace(decision, trial=arm.trial), call, started), arm, begun)
 
     async def aserved(self, decision: RoutingDecision, *, by: str) -> None:
         """Take note of who has served a call: where that is not who was decided, its session goes on with that model.
@@ -207,6 +215,14 @@ class Router:
             by: The qualified model that has answered.
         """
         await self._following.amove(decision, to=by)
+
+    def _arm_of(self, case: Case) -> Arm:
+        return self._experiments.arm_of(self._following.followed(case))
+
+    def _tried(self, decision: RoutingDecision, arm: Arm, decided: RoutingDecision) -> RoutingDecision:
+        """Return the decision, having begun what an experiment does beside it."""
+        self._experiments.begin_shadow(arm, decided)
+        return decision
 
     def _qualified(self, decision: RoutingDecision) -> RoutingDecision:
         would_use = decision.would_use and self.catalog.qualified(decision.would_use)
@@ -243,6 +259,7 @@ class Router:
             stage=decision.stage,
             failed_stage=decision.failed_stage,
             **_of_session(decision),
+            **_of_trial(decision),
             latency_ms=round(decision.latency_ms, 1),
         )
 
@@ -257,6 +274,10 @@ def _of_session(decision: RoutingDecision) -> dict[str, object]:
         "switched": session.is_switched,
         "lock": session.lock,
     }
+
+
+def _of_trial(decision: RoutingDecision) -> dict[str, object]:
+    return {"experiment": decision.trial.experiment, "arm": decision.trial.arm} if decision.trial else {}
 
 
 async def _read(work: Callable[[], _Result], *, is_long: bool) -> _Result:

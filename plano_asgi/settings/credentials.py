@@ -47,6 +47,7 @@ def seal_credentials(draft: Draft, environ: Mapping[str, str]) -> None:
         container = draft.at(section)
         if isinstance(container, dict):
             _seal(draft, container, (section, name), environ)
+    _seal_experiments(draft, environ)
 
 
 def _seal_list(draft: Draft, entries: list[object], keys: Keys, environ: Mapping[str, str]) -> None:
@@ -56,6 +57,14 @@ def _seal_list(draft: Draft, entries: list[object], keys: Keys, environ: Mapping
             _seal(draft, entry, (*keys, index, "key"), environ)
         elif isinstance(entry, str):
             entries[index] = _sealed(draft, entry, (*keys, index), environ)
+
+
+def _seal_experiments(draft: Draft, environ: Mapping[str, str]) -> None:
+    """Do the same with the keys of experiments' classifiers."""
+    for keys, experiment in draft.mappings("experiments"):
+        classifier = experiment.get("classifier")
+        if isinstance(classifier, dict):
+            _seal(draft, classifier, (*keys, "classifier", "access_key"), environ)
 
 
 def _seal_selectors(draft: Draft, environ: Mapping[str, str]) -> None:

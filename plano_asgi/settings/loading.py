@@ -13,6 +13,7 @@ from plano_asgi.settings.aliases import check_aliases
 from plano_asgi.settings.credentials import seal_credentials
 from plano_asgi.settings.draft import Draft
 from plano_asgi.settings.environment_source import CONFIG_FILE_VARIABLE, read_environment
+from plano_asgi.settings.experiments import check_experiments
 from plano_asgi.settings.explain import explain
 from plano_asgi.settings.files import read_file
 from plano_asgi.settings.forwarding import check_forwarding
@@ -125,6 +126,7 @@ def _validated(draft: Draft, environ: Mapping[str, str]) -> PlanoSettings | None
     check_governance(draft)
     check_sessions(draft)
     check_model_metrics(draft)
+    check_experiments(draft)
     check_responses_state(draft)
     check_telemetry(draft)
     check_guardrails(draft)

@@ -1,6 +1,6 @@
 """Validated settings as the frozen values the rest of the program works with."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from plano_asgi.prices import Price
 from plano_asgi.providers import ModelCatalog
 from plano_asgi.settings.catalog import catalog_from
 from plano_asgi.settings.classifier_schema import ClassifierSettings
+from plano_asgi.settings.experiments_schema import ExperimentSettings
 from plano_asgi.settings.forwarding_schema import FailoverSettings, ForwardSettings, TranslationSettings
 from plano_asgi.settings.governance_schema import (
     AllowListSettings,
@@ -19,6 +20,7 @@ from plano_asgi.settings.governance_schema import (
 from plano_asgi.settings.guardrails_schema import FilterSettings, GuardrailsSettings
 from plano_asgi.settings.model_metrics_schema import MetricsSourceSettings
 from plano_asgi.settings.playground_schema import PlaygroundSettings
+from plano_asgi.settings.preferences_schema import TopPreference
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.reload_schema import ReloadSettings
@@ -75,6 +77,8 @@ class Settings:
         endpoints: Whether the decision endpoints are served.
         catalog: The declared model providers.
         policy: The configured routing policy.
+        experiments: Shares of sessions that are decided in another way.
+        experiment_policies: The policies of those that have one, by their names.
         warnings: What was accepted but has no effect; never holds a value.
         config_file: The YAML file that was read, or None.
     """
@@ -113,6 +117,8 @@ class Settings:
     endpoints: bool
     catalog: ModelCatalog
     policy: RoutingPolicy
+    experiments: tuple[ExperimentSettings, ...]
+    experiment_policies: Mapping[str, RoutingPolicy]
     warnings: tuple[str, ...] = ()
     config_file: Path | None = None
 
@@ -162,6 +168,12 @@ def settings_from(
         endpoints=written.endpoints,
         catalog=catalog,
         policy=_policy(written, catalog),
+        experiments=written.experiments,
+        experiment_policies={
+            experiment.name: RoutingPolicy(preferences=_preferences(experiment.routing_preferences, catalog))
+            for experiment in written.experiments
+            if experiment.routing_preferences
+        },
         warnings=warnings,
         config_file=config_file,
     )
@@ -174,13 +186,16 @@ def _policy(settings: PlanoSettings, catalog: ModelCatalog) -> RoutingPolicy:
         for provider in settings.model_providers
         for written in provider.routing_preferences
     ]
-    top = [
+    return RoutingPolicy(preferences=(*nested, *_preferences(settings.routing_preferences, catalog)))
+
+
+def _preferences(written: Iterable[TopPreference], catalog: ModelCatalog) -> tuple[RoutingPreference, ...]:
+    return tuple(
         RoutingPreference(
-            name=written.name,
-            description=written.description,
-            models=tuple(dict.fromkeys(map(catalog.qualified, written.models))),
-            selection_policy=written.selection_policy.prefer,
+            name=preference.name,
+            description=preference.description,
+            models=tuple(dict.fromkeys(map(catalog.qualified, preference.models))),
+            selection_policy=preference.selection_policy.prefer,
         )
-        for written in settings.routing_preferences
-    ]
-    return RoutingPolicy(preferences=(*nested, *top))
+        for preference in written
+    )

@@ -9,17 +9,15 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from plano_asgi.policy import Unmatched
-from plano_asgi.preferences import SelectionPolicy
 from plano_asgi.sessions import DecideOn
 from plano_asgi.settings.classifier_schema import ClassifierSettings
+from plano_asgi.settings.experiments_schema import ExperimentSettings
 from plano_asgi.settings.fields import (
     Alias,
     Flag,
     Model,
-    ModelReference,
     PathEnd,
     Percentage,
-    Prefer,
     Seconds,
     SecretText,
     Share,
@@ -35,9 +33,10 @@ from plano_asgi.settings.governance_schema import (
 from plano_asgi.settings.guardrails_schema import FilterSettings, GuardrailsSettings
 from plano_asgi.settings.model_metrics_schema import MetricsSourceSettings
 from plano_asgi.settings.playground_schema import PlaygroundSettings
+from plano_asgi.settings.preferences_schema import TopPreference
 from plano_asgi.settings.prices_schema import PriceSettings
 from plano_asgi.settings.prompt_caching_schema import PromptCachingSettings
-from plano_asgi.settings.providers_schema import AliasSettings, NestedPreference, Provider
+from plano_asgi.settings.providers_schema import AliasSettings, Provider
 from plano_asgi.settings.redis_schema import RedisSettings
 from plano_asgi.settings.reload_schema import ReloadSettings
 from plano_asgi.settings.responses_state_schema import PostgresSettings, ResponsesStateSettings
@@ -105,19 +104,6 @@ class AdminSettings(Section):
     token: SecretText | None = None
 
 
-class Selection(Section):
-    """How the models of a preference are ordered."""
-
-    prefer: Prefer = SelectionPolicy.NONE
-
-
-class TopPreference(NestedPreference):
-    """A routing preference written at the top level, with the models that serve it."""
-
-    models: Annotated[tuple[ModelReference, ...], Field(min_length=1)]
-    selection_policy: Selection = Selection()
-
-
 class _MergedSource(PydanticBaseSettingsSource):
     """The merged tree of file, environment and code, as the one source of `PlanoSettings`."""
 
@@ -170,6 +156,7 @@ class PlanoSettings(Section, BaseSettings):
         model_providers: Where models are served.
         model_aliases: Other names that models go by.
         routing_preferences: Preferences with several models.
+        experiments: Shares of sessions that are decided in another way.
     """
 
     model_config = SettingsConfigDict(
@@ -211,6 +198,7 @@ class PlanoSettings(Section, BaseSettings):
     model_providers: tuple[Provider, ...] = ()
     model_aliases: Mapping[Alias, AliasSettings] = {}
     routing_preferences: tuple[TopPreference, ...] = ()
+    experiments: tuple[ExperimentSettings, ...] = ()
 
     @classmethod
     def from_tree(cls, tree: Mapping[str, object]) -> "PlanoSettings":

@@ -35,6 +35,8 @@ model_providers:
 # model_aliases:
 #   fast: {target: openai/gpt-4o-mini}
 
+# experiments: []           # shares of sessions decided in another way: [{name: bold, share: 0.1, threshold: 0.3}]
+
 # enabled: true              # false: everything passes untouched
 # mode: rewrite              # observe (decide, log, change nothing), rewrite, forward
 # startup: wait              # background: serve at once, by routing.on_error until the model is warm

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from plano_asgi.preferences import MAX_ROUTES, SelectionPolicy
 from plano_asgi.settings.aliases import nearest_name, stands_for_a_model
-from plano_asgi.settings.draft import Draft, Keys
+from plano_asgi.settings.draft import Draft, Keys, dotted
 from plano_asgi.settings.model_metrics import has_source
 
 _PROVIDERS = "model_providers"
@@ -20,18 +20,28 @@ def check_coherence(draft: Draft) -> None:
     """Record every fault and warning that concerns more than one setting."""
     providers = draft.mappings(_PROVIDERS)
     for field in ("model", "name"):
-        _check_unique(draft, [(*keys, field) for keys, _ in providers], f"the same {field} as")
+        check_unique(draft, [(*keys, field) for keys, _ in providers], f"the same {field} as")
     _check_default(draft, [keys for keys, provider in providers if provider.get("default") is True])
     preferences = [keys for keys, _ in _preferences(draft)]
-    _check_unique(draft, [(*keys, "name") for keys in preferences], "the same route name as")
+    check_unique(draft, [(*keys, "name") for keys in preferences], "the same route name as")
     if len(preferences) > MAX_ROUTES:
         what = f"a policy has at most {MAX_ROUTES} routes; there are {len(preferences)}"
         draft.fault(preferences[MAX_ROUTES], what)
-    _check_remote(draft)
-    _check_cascade(draft)
+    check_classifier(draft, ("classifier",))
     for keys, _ in draft.mappings(_PREFERENCES):
-        _check_models(draft, keys)
-        _check_selection(draft, keys)
+        check_preference(draft, keys)
+
+
+def check_classifier(draft: Draft, place: Keys) -> None:
+    """Record every fault between the settings of the classifier at a place."""
+    _check_remote(draft, place)
+    _check_cascade(draft, place)
+
+
+def check_preference(draft: Draft, preference: Keys) -> None:
+    """Record a fault for each model that a preference cannot have, and a warning for an order that nobody can make."""
+    _check_models(draft, preference)
+    _check_selection(draft, preference)
 
 
 def _preferences(draft: Draft) -> Iterator[tuple[Keys, dict[str, object]]]:
@@ -41,7 +51,7 @@ def _preferences(draft: Draft) -> Iterator[tuple[Keys, dict[str, object]]]:
     yield from draft.mappings(_PREFERENCES)
 
 
-def _check_unique(draft: Draft, places: list[Keys], what: str) -> None:
+def check_unique(draft: Draft, places: list[Keys], what: str) -> None:
     """Record a fault for each text that is written at an earlier place already."""
     first: dict[str, Keys] = {}
     for keys in places:
@@ -79,36 +89,36 @@ def _is_flag(value: object) -> bool:
     return value is None or isinstance(value, bool)
 
 
-def _check_remote(draft: Draft) -> None:
+def _check_remote(draft: Draft, place: Keys) -> None:
     """Record a fault where a remote classifier has no URL, or another one has what only a remote one reads."""
-    kind = draft.at("classifier", "kind")
-    given = [name for name in _REMOTE_ONLY if draft.at("classifier", name) is not None]
+    kind = draft.at(*place, "kind")
+    given = [name for name in _REMOTE_ONLY if draft.at(*place, name) is not None]
     is_remote = kind == "remote" or (kind == "cascade" and "base_url" in given)
     if is_remote and "base_url" not in given:
-        what = "is required where classifier.kind is remote; add it, e.g. http://localhost:8000/v1"
-        draft.fault(("classifier", "base_url"), what)
+        what = f"is required where {dotted(place)}.kind is remote; add it, e.g. http://localhost:8000/v1"
+        draft.fault((*place, "base_url"), what)
     for name in () if is_remote else given:
-        draft.fault(("classifier", name), "is read only where classifier.kind is remote; set that, or remove this")
+        draft.fault((*place, name), f"is read only where {dotted(place)}.kind is remote; set that, or remove this")
 
 
-def _check_cascade(draft: Draft) -> None:
+def _check_cascade(draft: Draft, place: Keys) -> None:
     """Record a fault where it is not clear whom a cascade asks second."""
-    if draft.at("classifier", "kind") != "cascade":
+    if draft.at(*place, "kind") != "cascade":
         return
-    has_folder, has_server = (draft.at("classifier", name) is not None for name in ("model_path", "base_url"))
+    has_folder, has_server = (draft.at(*place, name) is not None for name in ("model_path", "base_url"))
     if not has_folder and not has_server:
         what = "a cascade needs a second classifier: add classifier.model_path, the folder that plano-asgi export wrote"
-        draft.fault(("classifier", "kind"), f"{what}, or classifier.base_url, where a server has one")
+        draft.fault((*place, "kind"), f"{what}, or classifier.base_url, where a server has one")
     if has_folder and has_server:
         what = "a cascade asks one classifier after the embedded one; keep this or classifier.base_url"
-        draft.fault(("classifier", "model_path"), what)
+        draft.fault((*place, "model_path"), what)
 
 
 def _check_models(draft: Draft, preference: Keys) -> None:
     """Record a fault for each model of a preference that is not declared, or is there twice."""
     models = draft.at(*preference, "models")
     places = [(*preference, "models", index) for index, _ in enumerate(models if isinstance(models, list) else [])]
-    _check_unique(draft, places, "the same model as")
+    check_unique(draft, places, "the same model as")
     for keys in places:
         model = draft.at(*keys)
         if isinstance(model, str) and not stands_for_a_model(model, draft):
