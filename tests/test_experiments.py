@@ -9,7 +9,9 @@ from time import monotonic, sleep
 from typing import Any, Final
 
 import anyio
+import httpx
 import pytest
+from starlette.applications import Starlette
 from structlog.testing import capture_logs
 
 from plano_asgi.assembly import build_router
@@ -321,6 +323,31 @@ def test_experiments_classifier_keeps_its_key(settings_of: SettingsOf) -> None:
 
     assert "sk-very-secret" not in repr(settings)
     build_router(settings, classifier=FixedClassifier({})).close()
+
+
+def test_experiment_is_told_to_clients_log_and_metrics(
+    app_of: Callable[..., Starlette], ask: Callable[..., httpx.Response]
+) -> None:
+    """The answer of a decision endpoint, the decision log and the metrics name experiment and arm."""
+    routes = "[{name: chat, description: small talk, models: [openai/gpt-4o-mini]}]"
+    written = f"experiments: [{{name: all, share: 1.0, mode: shadow, routing_preferences: {routes}}}]"
+    text = f"{FILE}{written}\ndecision_log: {{store: memory}}\ntelemetry: {{prometheus: true}}"
+    app = app_of(text, FixedClassifier({"chat": 0.9}))
+    call = {"messages": [{"role": "user", "content": "hi"}]}
+
+    answer = ask(app, "POST", "/routing/v1/chat/completions", json=call).json()
+
+    assert (answer["route"], answer["experiment"]) == (None, {"name": "all", "arm": "shadow"})
+    page = ask(app, "GET", "http://127.0.0.1/routing/v1/decisions?experiment=all&arm=shadow").json()
+    (entry,) = page["decisions"]
+    assert (entry["experiment"], entry["arm"]) == ("all", "shadow")
+
+    def measured() -> str:
+        """Return all metrics."""
+        return ask(app, "GET", "http://127.0.0.1/metrics").text
+
+    assert 'plano_experiments_total{experiment="all",outcome="shadow"} 1.0' in measured()
+    until(lambda: 'plano_experiments_total{experiment="all",outcome="differs"} 1.0' in measured())
 
 
 @pytest.mark.parametrize(

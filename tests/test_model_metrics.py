@@ -97,6 +97,8 @@ class Source:
         source = self
 
         class Handler(BaseHTTPRequestHandler):
+            """Answers what the source is set to."""
+
             def do_GET(self) -> None:
                 """Answer what is to be answered now."""
                 source.asked.append(self.path)
@@ -110,10 +112,12 @@ class Source:
                 """Keep quiet."""
 
         class Server(ThreadingHTTPServer):
+            """Says nothing of clients that go away."""
+
             daemon_threads = True
 
             def handle_error(self, *_: object) -> None:
-                """Say nothing of clients that go away."""
+                """Say nothing."""
 
         self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"

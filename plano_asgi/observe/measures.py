@@ -20,7 +20,7 @@ from plano_asgi.observe.facts import CallOutcome
 from plano_asgi.observe.metrics import INLINE, NONE, OTHER, Instruments, Metric
 from plano_asgi.providers import ModelCatalog, bare_model
 
-_NO_PROBLEMS: Final = frozenset({CALL_FORWARDED, CALL_ROUTED, CLASSIFIER_READY, EXPERIMENT_DIFFERS, MODEL_METRICS_READ})
+_NO_PROBLEMS: Final = frozenset({CALL_FORWARDED, CALL_ROUTED, CLASSIFIER_READY, MODEL_METRICS_READ})
 
 
 class Measures:
@@ -54,6 +54,8 @@ class Measures:
         )
         self._put(metrics.DECISION_SECONDS, decision.latency_ms / 1000, decision.source.value, self._classifier)
         self._put(metrics.QUEUE, waiting)
+        if decision.trial:
+            self._put(metrics.EXPERIMENTS, 1, decision.trial.experiment, decision.trial.arm)
 
     def attempted(self, attempt: Attempt, *, breaker: int) -> None:
         """Measure an attempt, and the state of its model's breaker after it."""
@@ -87,6 +89,8 @@ class Measures:
         if event in {CALL_REFUSED, CALL_PASSED_ON}:
             metric = metrics.REFUSALS if event == CALL_REFUSED else metrics.PASSED_ON
             self._put(metric, 1, str(fields.get("api_format", NONE)), str(fields.get("code", NONE)))
+        elif event == EXPERIMENT_DIFFERS:
+            self._put(metrics.EXPERIMENTS, 1, str(fields.get("experiment", NONE)), "differs")
         elif event not in _NO_PROBLEMS:
             self._put(metrics.PROBLEMS, 1, event)
 

@@ -86,6 +86,9 @@ QUEUE: Final = _gauge("plano.queue.depth", "Classifications under way or waiting
 PROBLEMS: Final = _counter(
     "plano.problems", "What went wrong and was survived: a classifier, a cache, a store; by event.", "event"
 )
+EXPERIMENTS: Final = _counter(
+    "plano.experiments", "Calls of experiments: variant and shadow, and shadows that differ.", "experiment", "outcome"
+)
 REFUSALS: Final = _counter("plano.refusals", "Calls that were answered with an error of ours.", "api", "code")
 PASSED_ON: Final = _counter("plano.passed_on", "Calls that went on unrouted, since they were not read.", "api", "code")
 CALLS: Final = _counter(
@@ -104,7 +107,7 @@ LOSSES: Final = _counter("plano.losses", "Things that a translation could not ca
 
 METRICS: Final = (
     *(DECISIONS, DECISION_SECONDS, QUEUE, PROBLEMS, REFUSALS, PASSED_ON, CALLS, CALL_SECONDS, FIRST_WORD_SECONDS),
-    *(ATTEMPTS, ATTEMPT_SECONDS, BREAKER, TOKENS, COST, LOSSES),
+    *(ATTEMPTS, ATTEMPT_SECONDS, BREAKER, TOKENS, COST, LOSSES, EXPERIMENTS),
 )
 
 _GENAI: Final = (names.OPERATION, names.PROVIDER, names.REQUEST_MODEL)

@@ -259,7 +259,8 @@ class Router:
             stage=decision.stage,
             failed_stage=decision.failed_stage,
             **_of_session(decision),
-            **_of_trial(decision),
+            experiment=decision.trial.experiment if decision.trial else None,
+            arm=decision.trial.arm if decision.trial else None,
             latency_ms=round(decision.latency_ms, 1),
         )
 
@@ -274,10 +275,6 @@ def _of_session(decision: RoutingDecision) -> dict[str, object]:
         "switched": session.is_switched,
         "lock": session.lock,
     }
-
-
-def _of_trial(decision: RoutingDecision) -> dict[str, object]:
-    return {"experiment": decision.trial.experiment, "arm": decision.trial.arm} if decision.trial else {}
 
 
 async def _read(work: Callable[[], _Result], *, is_long: bool) -> _Result:
