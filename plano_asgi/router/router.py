@@ -259,8 +259,7 @@ class Router:
             stage=decision.stage,
             failed_stage=decision.failed_stage,
             **_of_session(decision),
-            experiment=decision.trial.experiment if decision.trial else None,
-            arm=decision.trial.arm if decision.trial else None,
+            **_of_trial(decision),
             latency_ms=round(decision.latency_ms, 1),
         )
 
@@ -275,6 +274,10 @@ def _of_session(decision: RoutingDecision) -> dict[str, object]:
         "switched": session.is_switched,
         "lock": session.lock,
     }
+
+
+def _of_trial(decision: RoutingDecision) -> dict[str, object]:
+    return {"experiment": decision.trial.experiment, "arm": decision.trial.arm} if decision.trial else {}
 
 
 async def _read(work: Callable[[], _Result], *, is_long: bool) -> _Result:
