@@ -98,7 +98,9 @@ def _reading(url: str, parse: Callable[[bytes], Mapping[str, _Value]]) -> Callab
         finally:
             client.close()
         if answer.status != _OK:
-            raise NetworkError(f"the server answers with status {answer.status}, which is not followed")
+            raise NetworkError(
+                f"the answer has status {answer.status}; only 200 is read, and redirects are not followed"
+            )
         return parse(answer.body)
 
     return read

@@ -8,7 +8,7 @@ from typing import Final
 
 from plano_asgi.classify import Classifier
 from plano_asgi.classify.trusting import trusted
-from plano_asgi.conversation import Message, Role
+from plano_asgi.conversation import LLMCall, Message, Role
 from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Source, Trial
 from plano_asgi.errors import ClassificationError
 from plano_asgi.events import EXPERIMENT_DIFFERS, get_logger
@@ -94,7 +94,7 @@ class Experiments:
         if not self._experiments or case.policy_source is PolicySource.INLINE or stand_in():
             return usual
         place = place_of(case.call, followed.turn, secret=_SAME_IN_ALL_WORKERS)
-        if place is None:
+        if place is None or not _is_lasting(case.call):
             return usual
         drawn = share_of(place.key)
         for experiment, bound, deciding in zip(self._experiments, self._bounds, self._deciding, strict=True):
@@ -148,6 +148,11 @@ class Experiments:
 
     def _apart(self) -> list[Deciding]:
         return [own for own in self._deciding if own.classifications is not self._usual.classifications]
+
+
+def _is_lasting(call: LLMCall) -> bool:
+    """Return whether all calls of a session are known by the same; `previous_response_id` is another in each."""
+    return call.previous_response is None or bool(call.affinity or call.stored_conversation)
 
 
 def share_of(key: str) -> float:

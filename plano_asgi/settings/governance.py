@@ -94,6 +94,11 @@ def _routes(draft: Draft) -> Iterator[str]:
         for _, preference in draft.mappings(*keys, "routing_preferences")
     )
     top = (preference for _, preference in draft.mappings("routing_preferences"))
-    for preference in (*nested, *top):
+    tried = (
+        preference
+        for keys, _ in draft.mappings("experiments")
+        for _, preference in draft.mappings(*keys, "routing_preferences")
+    )
+    for preference in (*nested, *top, *tried):
         if isinstance(name := preference.get("name"), str):
             yield name
