@@ -9,7 +9,7 @@ LOWEST := $(VENV)/lowest
 EXPORT := $(VENV)/export
 MATRIX := $(VENV)/matrix
 NEWEST_PYTHON ?= python3.13
-ADAPTER_TESTS := tests/contract tests/test_django.py tests/test_flask.py tests/load
+ADAPTER_TESTS := tests/contract tests/langchain tests/test_django.py tests/test_flask.py tests/load
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-lowest test-matrix test-export test-cuda check bench train lock clean
@@ -29,7 +29,7 @@ test: check $(WHEELHOUSE)/.filled $(VENV)/.system ## all checks and all tests
 test-lowest: $(LOWEST)/.ready $(VENV)/.system ## the tests against the oldest dependencies that pyproject.toml allows
 	$(LOWEST)/bin/pytest -n 2 --ignore tests/test_packaging.py
 
-test-matrix: $(MATRIX)-oldest/.ready $(MATRIX)-newest/.ready ## the adapters with the oldest and the newest Django and Flask; NEWEST_PYTHON is 3.12 or newer
+test-matrix: $(MATRIX)-oldest/.ready $(MATRIX)-newest/.ready ## the adapters with the oldest and the newest Django, Flask and LangChain; NEWEST_PYTHON is 3.12 or newer
 	$(MATRIX)-oldest/bin/pytest -n 2 $(ADAPTER_TESTS)
 	$(MATRIX)-newest/bin/pytest -n 2 $(ADAPTER_TESTS)
 
@@ -92,6 +92,7 @@ $(MATRIX)-newest/.ready: requirements/dev.txt
 	$(NEWEST_PYTHON) -m venv $(MATRIX)-newest
 	$(MATRIX)-newest/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(MATRIX)-newest/bin/pip install --quiet --disable-pip-version-check --upgrade django flask djangorestframework django-ninja a2wsgi
+	$(MATRIX)-newest/bin/pip install --quiet --disable-pip-version-check --upgrade --no-deps langchain langchain-core
 	$(MATRIX)-newest/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
