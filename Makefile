@@ -60,7 +60,7 @@ train: $(EXPORT)/.ready ## train the embedded router: make train DATASETS=folder
 lock: $(READY) ## resolve the locked requirements anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --group dev pyproject.toml -c requirements/runtime.txt -o requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --extra django --extra flask pyproject.toml -c requirements/dev.txt -o requirements/adapters.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --extra django --extra flask --extra langchain pyproject.toml -c requirements/dev.txt -o requirements/adapters.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --group hosts --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra export --group export-tests pyproject.toml --override requirements/no-cuda.txt -c requirements/torch.txt --no-emit-package torch -o requirements/export.txt
 
