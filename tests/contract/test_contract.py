@@ -192,7 +192,9 @@ def test_forged_headers_are_gone(host: "Host", body_of: Body) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/embeddings", "/v1/messages/count_tokens", "//v1/messages", "/v1/messages/"], ids=lambda path: path
+    "path",
+    ["/v1/embeddings", "/v1/models", "/v1/messages/count_tokens", "//v1/messages", "/v1/messages/"],
+    ids=lambda path: path,
 )
 def test_other_request_is_left_alone(path: str, host: "Host", body_of: Body) -> None:
     """What is not a call reaches the handler byte for byte, headers included."""
