@@ -9,7 +9,7 @@ LOWEST := $(VENV)/lowest
 EXPORT := $(VENV)/export
 MATRIX := $(VENV)/matrix
 NEWEST_PYTHON ?= python3.13
-ADAPTER_TESTS := tests/contract tests/test_django.py tests/test_flask.py tests/load
+ADAPTER_TESTS := tests/contract tests/langchain tests/test_django.py tests/test_flask.py tests/load
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-lowest test-matrix test-export test-cuda check bench train lock clean
@@ -29,7 +29,7 @@ test: check $(WHEELHOUSE)/.filled $(VENV)/.system ## all checks and all tests
 test-lowest: $(LOWEST)/.ready $(VENV)/.system ## the tests against the oldest dependencies that pyproject.toml allows
 	$(LOWEST)/bin/pytest -n 2 --ignore tests/test_packaging.py
 
-test-matrix: $(MATRIX)-oldest/.ready $(MATRIX)-newest/.ready ## the adapters with the oldest and the newest Django and Flask; NEWEST_PYTHON is 3.12 or newer
+test-matrix: $(MATRIX)-oldest/.ready $(MATRIX)-newest/.ready ## the adapters with the oldest and the newest Django, Flask and LangChain; NEWEST_PYTHON is 3.12 or newer
 	$(MATRIX)-oldest/bin/pytest -n 2 $(ADAPTER_TESTS)
 	$(MATRIX)-newest/bin/pytest -n 2 $(ADAPTER_TESTS)
 
@@ -60,7 +60,7 @@ train: $(EXPORT)/.ready ## train the embedded router: make train DATASETS=folder
 lock: $(READY) ## resolve the locked requirements anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --group dev pyproject.toml -c requirements/runtime.txt -o requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --extra django --extra flask pyproject.toml -c requirements/dev.txt -o requirements/adapters.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --extra django --extra flask --extra langchain pyproject.toml -c requirements/dev.txt -o requirements/adapters.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --group hosts --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra export --group export-tests pyproject.toml --override requirements/no-cuda.txt -c requirements/torch.txt --no-emit-package torch -o requirements/export.txt
 
@@ -92,6 +92,7 @@ $(MATRIX)-newest/.ready: requirements/dev.txt
 	$(NEWEST_PYTHON) -m venv $(MATRIX)-newest
 	$(MATRIX)-newest/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(MATRIX)-newest/bin/pip install --quiet --disable-pip-version-check --upgrade django flask djangorestframework django-ninja a2wsgi
+	$(MATRIX)-newest/bin/pip install --quiet --disable-pip-version-check --upgrade --no-deps langchain langchain-core
 	$(MATRIX)-newest/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -8,9 +8,9 @@ In process: the microseconds that the middleware adds to one ASGI call, with no 
 itself takes is timed within the same call and left out; beside it stands what handing the same classification to a
 thread costs by itself, which no router in an event loop can do without. Over HTTP: ratios of wrapped to bare, on
 uvicorn in a process of its own. Adapters: the microseconds that those of Django and Flask add to a call, with no
-server between. Limits by themselves: a call's estimate held and settled. Which of a pair goes first changes from pair
-to pair, and in process the cases are measured in turn, round by round. Medians, with the 95 % interval of order
-statistics.
+server between, and LangChain's to a call of a chat model. Limits by themselves: a call's estimate held and settled.
+Which of a pair goes first changes from pair to pair, and in process the cases are measured in turn, round by round.
+Medians, with the 95 % interval of order statistics.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from benchmarks.middleware_cost.adapters import adapters
 from benchmarks.middleware_cost.cases import BODY_BYTES, FULL, QUICK
+from benchmarks.middleware_cost.chat_models import chat_models
 from benchmarks.middleware_cost.figures import draw, show
 from benchmarks.middleware_cost.in_process import in_process
 from benchmarks.middleware_cost.limits import limits_cost
@@ -43,6 +44,7 @@ def main() -> None:
         "in_process": in_process(effort),
         "over_http": over_http(effort),
         "adapters": adapters(effort),
+        "chat_models": chat_models(effort),
         "limits": limits_cost(effort),
         "sessions": session_cost(effort),
         "body_bytes": BODY_BYTES,
@@ -50,7 +52,8 @@ def main() -> None:
         "machine": f"{platform.machine()}, Python {platform.python_version()}, onnxruntime {version('onnxruntime')}",
         "load_of_others": load,
         "versions": {
-            name: version(name) for name in ("uvicorn", "httptools", "uvloop", "structlog", "django", "flask")
+            name: version(name)
+            for name in ("uvicorn", "httptools", "uvloop", "structlog", "django", "flask", "langchain-core")
         },
     }
     show(result)

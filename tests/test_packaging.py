@@ -17,7 +17,7 @@ WHEELHOUSE = ROOT / ".venv" / "wheelhouse"
 INTEGRATIONS = ROOT / "integrations"
 MODEL = "plano_asgi/classify/embedded/model"
 PAGE = "plano_asgi/http/playground"
-ADAPTERS = {"django": "plano_asgi_django", "flask": "plano_asgi_flask"}
+ADAPTERS = {"django": "plano_asgi_django", "flask": "plano_asgi_flask", "langchain": "plano_asgi_langchain"}
 PYTHON = Path("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
@@ -187,14 +187,6 @@ except ImportError as error:
     assert "'plano-asgi[cpu]'" in said
 
 
-def test_bare_install_names_the_extra_that_the_langchain_adapter_needs(bare: Path) -> None:
-    """Without LangChain its adapter ends with the command that installs it."""
-    ran = run([bare, "-Ic", "import plano_asgi_langchain"], folder=folder_of(bare))
-
-    assert ran.returncode == 1
-    assert "pip install 'plano-asgi[langchain]'" in ran.stderr
-
-
 def test_bare_install_is_diagnosed_by_the_doctor(bare: Path) -> None:
     """The doctor says that onnxruntime is not installed, and how to install it."""
     ran = run([bare.with_name("plano-asgi"), "doctor", "--json"], folder=folder_of(bare))
@@ -252,6 +244,17 @@ app.config["PLANO_CLASSIFIER"] = {"deadline_ms": 20_000}
 Plano(app)
 app.post("/v1/messages")(lambda: g.plano.decision.route)
 print(app.test_client().post("/v1/messages", json=CALL).text)
+""",
+    "langchain": """
+import os
+os.environ["PLANO_CLASSIFIER__DEADLINE_MS"] = "20000"
+from langchain_core.language_models import FakeListChatModel
+from plano_asgi_langchain import ChatPlano, Route
+coder, usual = FakeListChatModel(responses=["code"]), FakeListChatModel(responses=["words"])
+llm = ChatPlano(routes={"code_generation": Route("generating new code", coder)}, default=usual)
+answer = llm.invoke(CALL["messages"])
+assert answer.text == "code"
+print(answer.response_metadata["plano"]["route"])
 """,
 }
 CALL = {

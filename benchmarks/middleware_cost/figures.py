@@ -39,7 +39,7 @@ def show(result: Figures) -> None:
     table = Table(
         "adapter", "request", "log", "bare", "with it", "added (95 %)", title="microseconds of a call, in process"
     )
-    for row in result["adapters"]:
+    for row in [*result["adapters"], *result["chat_models"]]:
         figures = (str(row[key]) for key in ("adapter", "case", "logs", "bare_us", "wrapped_us"))
         table.add_row(*figures, told(row["added_us"]))
     console.print(table)

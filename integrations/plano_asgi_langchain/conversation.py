@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from plano_asgi.conversation import ApiFormat, LLMCall, Message, Role
 from plano_asgi.policy import Needs, needs_of
 from plano_asgi.wire.content import IMAGE_PARTS, TEXT_PARTS
+from plano_asgi.wire.continuity import tool_names
 from plano_asgi.wire.inline_policy import INLINE_KEYS, read_inline_policy
 
 _ROLES: Final = {
@@ -35,6 +36,7 @@ def call_of(messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> LLMC
     return LLMCall(
         api_format=ApiFormat.CHAT_COMPLETIONS,
         conversation=tuple(map(_message, messages)),
+        tools=tool_names({"tools": options.get("tools")}),
         inline_policy=read_inline_policy({key: options.get(key) for key in INLINE_KEYS}),
     )
 

@@ -81,7 +81,7 @@ class Routing:
         """
         asked = self._asked(messages, options)
         if asked.settled:
-            return self._planned(asked, asked.settled)
+            return self._planned(asked, self.router.made_elsewhere(asked.call, asked.settled))
         self.start()
         return self._planned(asked, self.router.route(asked.call))
 
@@ -89,7 +89,7 @@ class Routing:
         """Return what is to be done about a call, without blocking the event loop; the same as `plan` otherwise."""
         asked = self._asked(messages, options)
         if asked.settled:
-            return self._planned(asked, asked.settled)
+            return self._planned(asked, self.router.made_elsewhere(asked.call, asked.settled))
         await self.astart()
         return self._planned(asked, await self.router.aroute(asked.call))
 
@@ -122,7 +122,7 @@ class Routing:
             call=call,
             needs=needs_of_call(call, messages, options),
             tools=options.get("tools") or (),
-            settled=self._chosen(options.get("model"), call) or self._kept(messages, options),
+            settled=self._chosen(options.get("model"), call) or kept_decision(messages, options, catalog=self.catalog),
         )
 
     def _chosen(self, model: str | None, call: LLMCall) -> RoutingDecision | None:
@@ -141,9 +141,6 @@ class Routing:
             source=Source.NONE,
             policy=PolicySource.INLINE if call.inline_policy else PolicySource.CONFIG,
         )
-
-    def _kept(self, messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> RoutingDecision | None:
-        return kept_decision(messages, options, catalog=self.catalog)
 
     def _planned(self, asked: _Asked, decision: RoutingDecision) -> Plan:
         decision = fit_capabilities(decision, asked.needs, catalog=self.catalog)

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
-import anyio.to_thread
 from starlette.types import Receive, Scope, Send
 
 from plano_asgi.conversation import ApiFormat
@@ -12,9 +10,9 @@ from plano_asgi.errors import CallError
 from plano_asgi.events import CALL_REFUSED, CallIdentity, get_logger, identified
 from plano_asgi.guard import Guard
 from plano_asgi.http.bodies import ClientDisconnectedError, read_body
-from plano_asgi.intake import Answer, Headers, RoutingRequest, check_head, decision_answer, error_answer
+from plano_asgi.intake import Answer, Headers, RequestReader, check_head, decision_answer, error_answer
 from plano_asgi.intake.guarding import aadmitted
-from plano_asgi.intake.routing_requests import ENDPOINTS, LARGE_BODY_BYTES, read_routing_request
+from plano_asgi.intake.routing_requests import ENDPOINTS
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
 
@@ -26,19 +24,15 @@ class DecisionEndpoint:
     Attributes:
         router: What decides.
         api_format: The format of bodies and errors.
-        body_bytes: Most bytes of a body, as sent and decoded.
+        reader: How bodies are read.
         body_timeout_s: Most seconds that a body may take to arrive.
-        bypass_allowed: Whether `x-plano-routing: off` is obeyed.
-        tenant_header: The header that says whose call it is, where one does.
         guard: What may pass; None where everything may.
     """
 
     router: Router
     api_format: ApiFormat
-    body_bytes: int
+    reader: RequestReader
     body_timeout_s: float
-    bypass_allowed: bool = True
-    tenant_header: str | None = None
     guard: Guard | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,9 +49,9 @@ class DecisionEndpoint:
         await send_answer(answer, send)
 
     async def _decide(self, method: str, headers: Headers, receive: Receive, identity: CallIdentity) -> Answer:
-        check_head(method, headers, body_bytes=self.body_bytes)
-        body = await read_body(receive, limit=self.body_bytes, timeout_s=self.body_timeout_s)
-        request = await self._read(headers, body)
+        check_head(method, headers, body_bytes=self.reader.body_bytes)
+        body = await read_body(receive, limit=self.reader.body_bytes, timeout_s=self.body_timeout_s)
+        request = await self.reader.aread(self.api_format, headers, body)
         request = await aadmitted(request, self.guard, request_id=identity.request_id)
         decision = await self.router.aroute(request.call, bypass=request.bypass)
         return decision_answer(
@@ -67,19 +61,6 @@ class DecisionEndpoint:
             trace_id=identity.trace_id,
             request_id=identity.request_id,
         )
-
-    async def _read(self, headers: Headers, body: bytes) -> RoutingRequest:
-        read = partial(
-            read_routing_request,
-            self.api_format,
-            headers,
-            body,
-            body_bytes=self.body_bytes,
-            bypass_allowed=self.bypass_allowed,
-            tenant_header=self.tenant_header,
-        )
-        is_small = len(body) < LARGE_BODY_BYTES and not headers.get("content-encoding")
-        return read() if is_small else await anyio.to_thread.run_sync(read)
 
 
 async def send_answer(answer: Answer, send: Send) -> None:
@@ -99,10 +80,8 @@ def decision_endpoints(
         path: DecisionEndpoint(
             router=router,
             api_format=api_format,
-            body_bytes=settings.limits.body_bytes,
+            reader=RequestReader.of(settings),
             body_timeout_s=settings.limits.body_timeout_s,
-            bypass_allowed=settings.routing.bypass_header,
-            tenant_header=settings.sessions.tenant_header,
             guard=guard,
         )
         for path, api_format in ENDPOINTS.items()

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Final
 
 import anyio
-import anyio.to_thread
 from anyio.lowlevel import checkpoint
 from starlette.types import Receive, Scope, Send
 
@@ -17,10 +16,9 @@ from plano_asgi.gateway import Account, Gateway, GatewayCall
 from plano_asgi.http.bodies import ClientDisconnectedError, read_body
 from plano_asgi.http.governing import client_address, told_instead
 from plano_asgi.http.state import PlanoState
-from plano_asgi.intake import Headers, RoutingRequest, check_head, error_answer, read_routing_request
+from plano_asgi.intake import Headers, RequestReader, RoutingRequest, check_head, error_answer
 from plano_asgi.intake.inbound_calls import STATE_KEY
 from plano_asgi.intake.rewriting import RawHeaders, decision_headers, losses_headers
-from plano_asgi.intake.routing_requests import LARGE_BODY_BYTES
 from plano_asgi.settings import Settings
 from plano_asgi.upstream import ForwardedAnswer
 
@@ -77,17 +75,7 @@ class ForwardingEndpoint:
         limits = self.settings.limits
         check_head(method, headers, body_bytes=limits.body_bytes)
         body = await read_body(receive, limit=limits.body_bytes, timeout_s=limits.body_timeout_s)
-        read = partial(
-            read_routing_request,
-            self.api_format,
-            headers,
-            body,
-            body_bytes=limits.body_bytes,
-            bypass_allowed=self.settings.routing.bypass_header,
-            tenant_header=self.settings.sessions.tenant_header,
-        )
-        is_small = len(body) < LARGE_BODY_BYTES and not headers.get("content-encoding")
-        return read() if is_small else await anyio.to_thread.run_sync(read)
+        return await RequestReader.of(self.settings).aread(self.api_format, headers, body)
 
     async def _serve(self, calls: list[GatewayCall], request_id: str, account: Account, send: Send) -> None:
         """Answer a call; it is taken out of its list, so that nobody holds it while the answer passes."""

@@ -3,10 +3,7 @@
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, Self
-
-import anyio.to_thread
 
 from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.decisions import RoutingDecision
@@ -25,18 +22,11 @@ from plano_asgi.govern import Caller
 from plano_asgi.guard import Guard
 from plano_asgi.hops import check_hops
 from plano_asgi.intake.answers import Answer, decision_answer, error_answer
-from plano_asgi.intake.encodings import too_large
 from plano_asgi.intake.governing import RewriteGovernor
 from plano_asgi.intake.guarding import aadmitted, aadmitted_to, admitted, admitted_to
 from plano_asgi.intake.headers import Headers
 from plano_asgi.intake.rewriting import RawHeaders, decision_headers, rewritten_body
-from plano_asgi.intake.routing_requests import (
-    ENDPOINTS,
-    LARGE_BODY_BYTES,
-    RoutingRequest,
-    check_head,
-    read_routing_request,
-)
+from plano_asgi.intake.routing_requests import ENDPOINTS, RequestReader, RoutingRequest, check_head
 from plano_asgi.providers import ModelProvider
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
@@ -130,7 +120,7 @@ class InboundCalls:
         with identified(headers.identity()) as identity:
             try:
                 check_hops(headers.hops)
-                read = self._read(api_format, headers, body)
+                read = self._reader.read(api_format, headers, body)
                 request = admitted(read, self.guard, request_id=identity.request_id)
                 decision = self.router.route(request.call, bypass=request.bypass, is_translated=self._is_translated)
                 request = admitted_to(decision.route, request, self.guard, request_id=identity.request_id)
@@ -154,7 +144,7 @@ class InboundCalls:
         with identified(headers.identity()) as identity:
             try:
                 check_hops(headers.hops)
-                read = await self._aread(api_format, headers, body)
+                read = await self._reader.aread(api_format, headers, body)
                 request = await aadmitted(read, self.guard, request_id=identity.request_id)
                 decision = await self.router.aroute(request.call, bypass=request.bypass, is_translated=is_translated)
                 request = await aadmitted_to(decision.route, request, self.guard, request_id=identity.request_id)
@@ -175,7 +165,7 @@ class InboundCalls:
         with identified(headers.identity()) as identity:
             try:
                 check_head(method, headers, body_bytes=self.body_bytes)
-                request = self._read(api_format, headers, body)
+                request = self._reader.read(api_format, headers, body)
                 request = admitted(request, self.guard, request_id=identity.request_id)
                 decision = self.router.route(request.call, bypass=request.bypass)
             except CallError as error:
@@ -195,22 +185,9 @@ class InboundCalls:
     def _is_translated(self) -> bool:
         return self.settings.routing.cross_format
 
-    def _read(self, api_format: ApiFormat, headers: Headers, body: bytes | None) -> RoutingRequest:
-        if body is None:
-            raise too_large(self.body_bytes)
-        return read_routing_request(
-            api_format,
-            headers,
-            body,
-            body_bytes=self.body_bytes,
-            bypass_allowed=self.settings.routing.bypass_header,
-            tenant_header=self.settings.sessions.tenant_header,
-        )
-
-    async def _aread(self, api_format: ApiFormat, headers: Headers, body: bytes | None) -> RoutingRequest:
-        read = partial(self._read, api_format, headers, body)
-        is_small = len(body or b"") < LARGE_BODY_BYTES and not headers.get("content-encoding")
-        return read() if is_small else await anyio.to_thread.run_sync(read)
+    @property
+    def _reader(self) -> RequestReader:
+        return RequestReader.of(self.settings, body_bytes=self.body_bytes)
 
     def _passed(
         self,

@@ -1,12 +1,16 @@
 """Requests to the decision endpoints: `POST /routing/v1/...`."""
 
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Final, Self
+
+import anyio.to_thread
 
 from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.errors import WireFormatError
 from plano_asgi.intake.encodings import decode_body, too_large
 from plano_asgi.intake.headers import AFFINITY_HEADER, SWITCH_BUDGET_HEADER, Headers
+from plano_asgi.settings import Settings
 from plano_asgi.wire import FORMATS, JsonDocument, read_call, read_document
 
 ROUTING_PREFIX: Final = "/routing"
@@ -39,32 +43,55 @@ def check_head(method: str, headers: Headers, *, body_bytes: int) -> None:
         raise too_large(body_bytes)
 
 
-def read_routing_request(  # noqa: PLR0913 - what is read, and by which settings
-    api_format: ApiFormat,
-    headers: Headers,
-    body: bytes,
-    *,
-    body_bytes: int,
-    bypass_allowed: bool,
-    tenant_header: str | None = None,
-) -> RoutingRequest:
-    """Return the call that a request makes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestReader:
+    """Reads calls out of requests, as the settings have it.
 
-    Args:
-        api_format: The API of its body.
-        headers: Its headers.
-        body: Its body as sent.
-        body_bytes: Most bytes of the body once it is decoded.
-        bypass_allowed: Whether the caller may ask not to be routed.
+    Attributes:
+        body_bytes: Most bytes of a body, as sent and decoded.
+        bypass_allowed: Whether a caller may ask not to be routed.
         tenant_header: The header that says whose call it is, where one does.
-
-    Raises:
-        WireFormatError: The body is not a call of this API.
     """
-    document = read_document(decode_body(body, headers.get("content-encoding"), limit=body_bytes))
-    call = read_call(document, api_format)
-    affinity, tenant = headers.told(AFFINITY_HEADER), headers.told(tenant_header) if tenant_header else None
-    percentage = headers.percentage(SWITCH_BUDGET_HEADER)
-    if affinity or tenant or percentage is not None:
-        call = replace(call, affinity=affinity, tenant=tenant, switch_budget_pct=percentage)
-    return RoutingRequest(document=document, call=call, bypass=bypass_allowed and headers.asks_for_bypass)
+
+    body_bytes: int
+    bypass_allowed: bool = True
+    tenant_header: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, *, body_bytes: int | None = None) -> Self:
+        """Return the reader that settings describe; `body_bytes` is for a host that has another bound of its own."""
+        return cls(
+            body_bytes=settings.limits.body_bytes if body_bytes is None else body_bytes,
+            bypass_allowed=settings.routing.bypass_header,
+            tenant_header=settings.sessions.tenant_header,
+        )
+
+    def read(self, api_format: ApiFormat, headers: Headers, body: bytes | None) -> RoutingRequest:
+        """Return the call that a request makes.
+
+        Args:
+            api_format: The API of its body.
+            headers: Its headers.
+            body: Its body as sent; None where it is larger than `body_bytes`.
+
+        Raises:
+            WireFormatError: The body is too large, or is not a call of this API.
+        """
+        if body is None:
+            raise too_large(self.body_bytes)
+        document = read_document(decode_body(body, headers.get("content-encoding"), limit=self.body_bytes))
+        call = read_call(document, api_format)
+        affinity, tenant = headers.told(AFFINITY_HEADER), self._tenant_of(headers)
+        percentage = headers.percentage(SWITCH_BUDGET_HEADER)
+        if affinity or tenant or percentage is not None:
+            call = replace(call, affinity=affinity, tenant=tenant, switch_budget_pct=percentage)
+        return RoutingRequest(document=document, call=call, bypass=self.bypass_allowed and headers.asks_for_bypass)
+
+    async def aread(self, api_format: ApiFormat, headers: Headers, body: bytes | None) -> RoutingRequest:
+        """Return the same as `read`, without blocking the event loop: large and encoded bodies are read on a thread."""
+        read = partial(self.read, api_format, headers, body)
+        is_small = len(body or b"") < LARGE_BODY_BYTES and not headers.get("content-encoding")
+        return read() if is_small else await anyio.to_thread.run_sync(read)
+
+    def _tenant_of(self, headers: Headers) -> str | None:
+        return headers.told(self.tenant_header) if self.tenant_header else None

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Final
 
 import anyio
-import anyio.to_thread
 
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.decisions import Reason, RoutingDecision
@@ -23,7 +22,7 @@ from plano_asgi.errors import (
 from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, get_logger
 from plano_asgi.gateway import Account, Gateway, GatewayCall
 from plano_asgi.hops import HOP_HEADER, current_hops, hops_of
-from plano_asgi.intake import Headers, RoutingRequest, error_answer, read_routing_request
+from plano_asgi.intake import Headers, RequestReader, RoutingRequest, error_answer
 from plano_asgi.intake.encodings import too_large
 from plano_asgi.intake.rewriting import RawHeaders, decision_headers, losses_headers
 from plano_asgi.outbound.decided_calls import DecidedCalls, is_retry
@@ -32,7 +31,6 @@ from plano_asgi.upstream import UpstreamClient
 from plano_asgi.upstream.answers import OnePiece, Pieces
 from plano_asgi.wire import JsonDocument, recognise, rewrite
 
-LARGE_BODY_BYTES: Final = 65_536  # below, reading takes less time than handing over to a thread
 _ANSWERED_ALWAYS: Final = (
     AmbiguousBodyError,
     GuardrailError,
@@ -152,7 +150,8 @@ class OutboundCalls:
         try:
             if request.body is None:
                 raise too_large(self.settings.limits.body_bytes)
-            read = await self._read(request.api_format, headers, request.body)
+            reader = RequestReader.of(self.settings)
+            read = await reader.aread(request.api_format, headers, request.body)
             account.decision = self._decided.recall(headers, request.body)
             is_observed = self._is_observed(headers, account.decision)
             call = _gateway_call(request, read, request_id)
@@ -212,19 +211,6 @@ class OutboundCalls:
         conclude = partial(self.gateway.conclude, request.api_format, account)
         body = ServedBody(pieces, account, read_s=request.read_s, conclude=conclude)
         return ServedAnswer(status=status, headers=[*told, *losses_headers(account.losses)], body=body)
-
-    async def _read(self, api_format: ApiFormat, headers: Headers, body: bytes) -> RoutingRequest:
-        read = partial(
-            read_routing_request,
-            api_format,
-            headers,
-            body,
-            body_bytes=self.settings.limits.body_bytes,
-            bypass_allowed=self.settings.routing.bypass_header,
-            tenant_header=self.settings.sessions.tenant_header,
-        )
-        is_small = len(body) < LARGE_BODY_BYTES and not headers.get("content-encoding")
-        return read() if is_small else await anyio.to_thread.run_sync(read)
 
     def _is_observed(self, headers: Headers, recalled: RoutingDecision | None) -> bool:
         """Return whether a call is only decided; one that is tried again has the fate that it had before."""

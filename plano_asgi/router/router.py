@@ -207,6 +207,15 @@ class Router:
         await self._following.aremember(standing, decision)
         return self._tried(self._reported(replace(decision, trial=arm.trial), call, started), arm, begun)
 
+    def made_elsewhere(self, call: LLMCall, decision: RoutingDecision) -> RoutingDecision:
+        """Return a decision that whoever makes the call knew without asking, logged and counted as one of this router.
+
+        Args:
+            call: The call.
+            decision: Where it goes: to the model that its history names, or that the caller has chosen.
+        """
+        return self._reported(decision, call, perf_counter())
+
     async def aserved(self, decision: RoutingDecision, *, by: str) -> None:
         """Take note of who has served a call: where that is not who was decided, its session goes on with that model.
 

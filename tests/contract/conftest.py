@@ -49,7 +49,20 @@ class Seen:
     status: int
     headers: Mapping[str, str]
     told: Mapping[str, Any] | None
-    error: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """An answer that comes in pieces.
+
+    Attributes:
+        headers: What is told of the decision; complete once the last piece has come.
+        pieces: The pieces, as they come.
+    """
+
+    headers: Mapping[str, str]
+    pieces: Iterator[bytes]
 
 
 class Host(Protocol):
@@ -57,6 +70,9 @@ class Host(Protocol):
 
     def send(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Seen:
         """Return what comes of a call."""
+
+    def stream(self, path: str, body: bytes) -> AbstractContextManager[Streamed]:
+        """Give the answer to a call whose handler streams `Kit.words`."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,13 @@ class HttpHost:
             error=None if is_told else said,
         )
 
+    @contextmanager
+    def stream(self, path: str, body: bytes) -> Iterator[Streamed]:
+        """Give the answer to a call whose handler streams."""
+        kind = {"content-type": "application/json"}
+        with self.client.stream("POST", f"/stream{path}", content=body, headers=kind) as answer:
+            yield Streamed(answer.headers, answer.iter_bytes())
+
 
 @dataclass(frozen=True)
 class Kit:
@@ -86,8 +109,10 @@ class Kit:
         config: The configuration, a YAML file.
         over_asgi: Serves an ASGI app by uvicorn and gives its host.
         over_wsgi: Serves a WSGI app, a thread for each call, with the standard library's validator around it.
-        first_words_read: Set by the client that has read them.
         fixture: Gives another fixture by its name.
+        first_words_read: Set by the client that has read them.
+        seen: For a harness that asks its host by another way than HTTP: what came of a call.
+        streamed: The same of a call whose answer comes in pieces.
     """
 
     config: Path
@@ -95,6 +120,8 @@ class Kit:
     over_wsgi: Callable[[Any], HttpHost]
     fixture: Callable[[str], Any]
     first_words_read: Event = field(default_factory=Event)
+    seen: type[Seen] = Seen
+    streamed: type[Streamed] = Streamed
 
     def told(self, body: bytes, headers: Mapping[str, str], routed: RoutedCall | None) -> dict[str, Any]:
         """Return what the handler of calls answers: what it was given."""
@@ -119,11 +146,11 @@ class Harness(Protocol):
 
     Attributes:
         variants: The ways to host it.
-        is_http: Whether it reads HTTP requests; claims about encodings and streams are tried on those alone.
+        not_claimed: Claims by the names of their tests that make no sense here, each with the reason why.
     """
 
     variants: ClassVar[tuple[str, ...]]
-    is_http: ClassVar[bool]
+    not_claimed: ClassVar[Mapping[str, str]]
 
     def host(self, variant: str, kit: Kit) -> AbstractContextManager[Host]:
         """Give a host that answers calls, at any path that ends as theirs, with `Kit.told`."""
@@ -138,7 +165,13 @@ def found() -> Iterator[tuple[str, Harness, str]]:
 
 
 ALL: Final = list(found())
-HTTP: Final = [one for one in ALL if one[1].is_http]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Try a claim on every harness but those that say why it is none of theirs."""
+    if "host" in metafunc.fixturenames:
+        tried = [one for one in ALL if metafunc.function.__name__ not in one[1].not_claimed]
+        metafunc.parametrize("host", tried, ids=lambda one: one[0], indirect=True, scope="module")
 
 
 class _ThreadingServer(ThreadingMixIn, WSGIServer):
@@ -186,7 +219,7 @@ def kit(
         )
 
 
-@pytest.fixture(scope="module", params=ALL, ids=lambda one: one[0])
+@pytest.fixture(scope="module")
 def host(request: pytest.FixtureRequest, kit: Kit) -> Iterator[Host]:
     """Yield one host after the other."""
     _, harness, variant = request.param
@@ -194,13 +227,10 @@ def host(request: pytest.FixtureRequest, kit: Kit) -> Iterator[Host]:
         yield opened
 
 
-@pytest.fixture(scope="module", params=HTTP, ids=lambda one: one[0])
-def http_host(request: pytest.FixtureRequest, kit: Kit) -> Iterator[HttpHost]:
-    """Yield one host that reads HTTP after the other."""
-    _, harness, variant = request.param
-    with harness.host(variant, kit) as opened:
-        assert isinstance(opened, HttpHost)
-        yield opened
+@pytest.fixture(scope="session")
+def not_claimed() -> Mapping[str, str]:
+    """Return the reasons why claims are not made, by claim."""
+    return {claim: reason for _, harness, _ in ALL for claim, reason in harness.not_claimed.items()}
 
 
 def call(text: str, **more: object) -> bytes:

@@ -19,7 +19,7 @@ class Harness:
     """One app, served by uvicorn."""
 
     variants: ClassVar = ("",)
-    is_http: ClassVar = True
+    not_claimed: ClassVar[dict[str, str]] = {}
 
     @contextmanager
     def host(self, variant: str, kit: "Kit") -> "Iterator[HttpHost]":

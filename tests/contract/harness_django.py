@@ -20,7 +20,7 @@ class Harness:
     """A project with the middleware among Django's own."""
 
     variants: ClassVar = ("wsgi, sync views", "wsgi, async views", "asgi, sync views", "asgi, async views")
-    is_http: ClassVar = True
+    not_claimed: ClassVar[dict[str, str]] = {}
 
     @contextmanager
     def host(self, variant: str, kit: "Kit") -> "Iterator[HttpHost]":

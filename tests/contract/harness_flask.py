@@ -18,7 +18,7 @@ class Harness:
     """An app with the standard library's validator inside of the extension, and outside of it where it is WSGI."""
 
     variants: ClassVar = ("wsgi, sync views", "wsgi, async views", "a2wsgi")
-    is_http: ClassVar = True
+    not_claimed: ClassVar[dict[str, str]] = {}
 
     @contextmanager
     def host(self, variant: str, kit: "Kit") -> "Iterator[HttpHost]":

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +11,7 @@ import pytest
 from plano_asgi.testing import failing, routed_by
 
 if TYPE_CHECKING:
-    from tests.contract.conftest import Host, HttpHost, Kit
+    from tests.contract.conftest import Host, Kit
 
 CHAT: Final = "/v1/chat/completions"
 RULE: Final = {"prove": "deep thought", "parser": "code"}
@@ -27,6 +27,14 @@ def test_matched_call_reads_its_routes_model_and_nothing_else_is_changed(host: "
 
     assert seen.told
     assert seen.told["body"] == body.decode().replace('"gpt-4"', '"gpt-4o"', 1)
+
+
+def test_handler_reads_the_length_of_what_it_reads(host: "Host", body_of: Body) -> None:
+    """`content-length` is that of the body after the model in it has another name."""
+    with routed_by(RULE):
+        seen = host.send(CHAT, body_of("prove it"))
+
+    assert seen.told
     assert seen.told["headers"]["content-length"] == str(len(seen.told["body"]))
 
 
@@ -80,13 +88,21 @@ def test_inline_policy_decides_and_is_cut(host: "Host", body_of: Body) -> None:
 
 
 def test_inline_policy_with_an_undeclared_model_is_refused(host: "Host", body_of: Body) -> None:
-    """A policy that asks for a model of nobody's is a 403 in the caller's API format, and no handler sees the call."""
+    """A policy that asks for a model of nobody's is a 403, and no handler sees the call."""
     policy = [{"name": "mine", "description": "all", "models": ["openai/secret"]}]
 
     with routed_by(RULE):
         seen = host.send(CHAT, body_of("hello", routing_preferences=policy))
 
     assert (seen.status, seen.told) == (403, None)
+
+
+def test_refusal_has_the_shape_of_the_callers_api(host: "Host", body_of: Body) -> None:
+    """What is refused is answered as the caller's API answers errors."""
+    policy = [{"name": "mine", "description": "all", "models": ["openai/secret"]}]
+
+    seen = host.send(CHAT, body_of("hello", routing_preferences=policy))
+
     assert seen.error
     assert seen.error["error"].keys() == {"message", "type", "param", "code"}
 
@@ -116,18 +132,18 @@ def test_broken_classifier_costs_no_call(host: "Host", body_of: Body) -> None:
     [b"", b'{"model": "gpt-4", ', b"[]", b'{"model": "gpt-4", "messages": "hi"}', b'{"model": "\xe9", "messages": []}'],
     ids=["empty", "cut", "array", "odd shape", "latin-1"],
 )
-def test_malformed_body_reaches_the_handler_as_it_came(http_host: "HttpHost", body: bytes) -> None:
+def test_malformed_body_reaches_the_handler_as_it_came(host: "Host", body: bytes) -> None:
     """What is no call is the handler's to answer: it reads the client's own bytes, and no decision."""
-    seen = http_host.send(CHAT, body)
+    seen = host.send(CHAT, body)
 
     assert seen.told
     assert (seen.told["body"], seen.told["route"], seen.told["reason"]) == (body.decode("latin-1"), None, None)
     assert "x-plano-reason" not in seen.headers
 
 
-def test_ambiguous_body_is_refused(http_host: "HttpHost") -> None:
+def test_ambiguous_body_is_refused(host: "Host") -> None:
     """A body that names its model twice is a 400, and no handler sees it."""
-    seen = http_host.send(CHAT, b'{"model": "a", "model": "b", "messages": [{"role": "user", "content": "hi"}]}')
+    seen = host.send(CHAT, b'{"model": "a", "model": "b", "messages": [{"role": "user", "content": "hi"}]}')
 
     assert (seen.status, seen.told) == (400, None)
 
@@ -144,20 +160,20 @@ def test_large_body_is_routed_whole(host: "Host", body_of: Body) -> None:
     assert seen.told["body"] == body.decode().replace('"gpt-4"', '"gpt-4o"', 1)
 
 
-def test_body_beyond_the_limit_reaches_the_handler_as_it_came(http_host: "HttpHost", body_of: Body) -> None:
+def test_body_beyond_the_limit_reaches_the_handler_as_it_came(host: "Host", body_of: Body) -> None:
     """A body larger than `limits.body_bytes` is passed on unrouted, whole."""
     body = body_of("prove " + "it " * 80_000)
 
-    seen = http_host.send(CHAT, body)
+    seen = host.send(CHAT, body)
 
     assert seen.told
     assert (seen.told["body"], seen.told["reason"]) == (body.decode(), None)
 
 
-def test_compressed_body_arrives_plain(http_host: "HttpHost", body_of: Body) -> None:
+def test_compressed_body_arrives_plain(host: "Host", body_of: Body) -> None:
     """A gzip body is routed, and the handler reads it without its encoding and with the right length."""
     with routed_by(RULE):
-        seen = http_host.send(CHAT, gzip.compress(body_of("prove it")), {"content-encoding": "gzip"})
+        seen = host.send(CHAT, gzip.compress(body_of("prove it")), {"content-encoding": "gzip"})
 
     assert seen.told
     assert json.loads(seen.told["body"])["model"] == "gpt-4o"
@@ -165,10 +181,10 @@ def test_compressed_body_arrives_plain(http_host: "HttpHost", body_of: Body) -> 
     assert seen.told["headers"]["content-length"] == str(len(seen.told["body"]))
 
 
-def test_forged_headers_are_gone(http_host: "HttpHost", body_of: Body) -> None:
+def test_forged_headers_are_gone(host: "Host", body_of: Body) -> None:
     """A client's own `x-plano-*` headers do not reach the handler of a routed call."""
     with routed_by(RULE):
-        seen = http_host.send(CHAT, body_of("prove it"), {"x-plano-model": "forged", "x-other": "kept"})
+        seen = host.send(CHAT, body_of("prove it"), {"x-plano-model": "forged", "x-other": "kept"})
 
     assert seen.told
     assert "x-plano-model" not in seen.told["headers"]
@@ -176,11 +192,13 @@ def test_forged_headers_are_gone(http_host: "HttpHost", body_of: Body) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/embeddings", "/v1/messages/count_tokens", "//v1/messages", "/v1/messages/"], ids=lambda path: path
+    "path",
+    ["/v1/embeddings", "/v1/models", "/v1/messages/count_tokens", "//v1/messages", "/v1/messages/"],
+    ids=lambda path: path,
 )
-def test_other_request_is_left_alone(path: str, http_host: "HttpHost", body_of: Body) -> None:
+def test_other_request_is_left_alone(path: str, host: "Host", body_of: Body) -> None:
     """What is not a call reaches the handler byte for byte, headers included."""
-    seen = http_host.send(path, body_of("prove it"), {"x-plano-model": "theirs"})
+    seen = host.send(path, body_of("prove it"), {"x-plano-model": "theirs"})
 
     assert seen.told
     assert (seen.told["body"], seen.told["reason"]) == (body_of("prove it").decode(), None)
@@ -188,30 +206,22 @@ def test_other_request_is_left_alone(path: str, http_host: "HttpHost", body_of: 
 
 
 @pytest.mark.parametrize(("hops", "status"), [("1", 200), ("2", 508)], ids=["one", "two"])
-def test_call_that_goes_round_is_refused(hops: str, status: int, http_host: "HttpHost", body_of: Body) -> None:
+def test_call_that_goes_round_is_refused(hops: str, status: int, host: "Host", body_of: Body) -> None:
     """A call that has come through two routers is in a loop, and no handler sees it; one is fine."""
     with routed_by(RULE):
-        seen = http_host.send(CHAT, body_of("prove it"), {"x-plano-hop": hops})
+        seen = host.send(CHAT, body_of("prove it"), {"x-plano-hop": hops})
 
     assert (seen.status, seen.told is None) == (status, status != 200)
 
 
-def test_streaming_answer_arrives_while_it_is_made(http_host: "HttpHost", kit: "Kit", body_of: Body) -> None:
-    """The first words of an answer are read before its handler has the last ones, and its headers tell the decision."""
+def test_streaming_answer_arrives_while_it_is_made(host: "Host", kit: "Kit", body_of: Body) -> None:
+    """The first words of an answer are read before its handler has the last ones, and it tells of the decision."""
     kit.first_words_read.clear()
     read = []
 
-    with (
-        routed_by(RULE),
-        http_host.client.stream(
-            "POST",
-            f"/stream{CHAT}",
-            content=body_of("prove it", stream=True),
-            headers={"content-type": "application/json"},
-        ) as answer,
-    ):
-        for chunk in answer.iter_bytes():
-            read.append(chunk)
+    with routed_by(RULE), host.stream(CHAT, body_of("prove it", stream=True)) as answer:
+        for piece in answer.pieces:
+            read.append(piece)
             kit.first_words_read.set()
 
     assert b"".join(read) == b"data: first\n\ndata: last\n\n"
@@ -233,3 +243,11 @@ def test_concurrent_calls_do_not_mix(host: "Host", body_of: Body) -> None:
         assert body["model"] == ("gpt-4o" if is_proof else "gpt-4o-mini")
         assert seen.told["route"] == ("deep thought" if is_proof else None)
         assert seen.headers["x-plano-reason"] == ("matched" if is_proof else "no_match")
+
+
+def test_what_is_not_claimed_of_a_framework_is_a_claim_and_has_a_reason(not_claimed: Mapping[str, str]) -> None:
+    """Nothing is left out by a name that is none, and nothing without a word about why."""
+    claims = {name for name in globals() if name.startswith("test_")}
+
+    assert not_claimed.keys() <= claims
+    assert all(not_claimed.values())

@@ -30,8 +30,9 @@ def pytest_pycollect_makeitem(obj: object) -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Leave no configuration of this machine in sight."""
+    """Leave no configuration of this machine in sight, and time to a classifier whose machine is busy."""
     monkeypatch.delenv("PLANO_CONFIG_FILE", raising=False)
+    monkeypatch.setenv("PLANO_CLASSIFIER__DEADLINE_MS", "20000")
     monkeypatch.chdir(tmp_path)
 
 

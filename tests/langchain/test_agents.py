@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from llmock.pytest_plugin import LLMock
 from pydantic import BaseModel
@@ -107,6 +107,19 @@ def test_whole_conversation_is_decided(settings_of: Callable[[str], Settings], l
         (Role.ASSISTANT, "hi"),
         (Role.USER, "do it"),
     ]
+
+
+def test_agent_that_keeps_texts_alone_has_the_routers_sessions(settings_of: Callable[[str], Settings]) -> None:
+    """Where the history does not say who has answered, a tool loop is known by the first words and by the tools."""
+    classifier = FixedClassifier({"chat": 0.9})
+    llm = ChatPlano(router=build_router(settings_of(CONFIGURATION), classifier=classifier))
+    begun = [SystemMessage("It is noon"), HumanMessage("hello")]
+    gone_on = [SystemMessage("It is one"), *begun[1:], AIMessage(""), ToolMessage("noon", tool_call_id="1")]
+
+    decisions = [llm.decide(messages, tools=[clock]) for messages in (begun, gone_on)]
+
+    assert [decision.source for decision in decisions] == ["classifier", "session"]
+    assert len({decision.would_use for decision in decisions}) == 1
 
 
 @pytest.mark.parametrize("context", [{"routing_preferences": POLICY}, Context(POLICY)], ids=["mapping", "object"])

@@ -11,8 +11,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumps
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
+from structlog.testing import capture_logs
 
-from plano_asgi import CallError, Reason, Source
+from plano_asgi import CallError, Reason, Source, events
 from plano_asgi.testing import failing, routed_by
 from plano_asgi_langchain import ChatPlano, Route
 
@@ -152,13 +153,13 @@ async def test_decision_alone_calls_no_model(llm: ChatPlano, targets: dict[str, 
 
 
 def test_named_model_skips_the_router(llm: ChatPlano) -> None:
-    """A call that names a declared model gets it, by its bare, its qualified or LangChain's name."""
+    """A call that names a declared model gets it, by its bare, its qualified or LangChain's name; no words are read."""
     with routed_by(failing) as decisions:
         answers = [llm.invoke(CODE, model=name) for name in ("thinker", "says/thinker", "says:thinker")]
 
     assert [answer.content for answer in answers] == ["thinker"] * 3
     assert told(answers[0])["reason"] == Reason.BYPASSED
-    assert decisions == []
+    assert [decision.reason for decision in decisions] == [Reason.BYPASSED] * 3
 
 
 @pytest.mark.parametrize("name", ["openrouter:deepseek/r1:free", "openrouter/deepseek/r1:free", "deepseek/r1:free"])
@@ -247,6 +248,37 @@ class TestToolLoops:
         history = [HumanMessage(CODE), AIMessage("", response_metadata=metadata), ToolMessage("1", tool_call_id="1")]
 
         assert llm.decide(history).source is not Source.SESSION
+
+
+class TestDecisionsOfTheHistory:
+    """What the router need not be asked is known of as any decision of its own."""
+
+    @pytest.fixture
+    def call(self, request: pytest.FixtureRequest, llm: ChatPlano) -> tuple[list[Any], dict[str, Any]]:
+        """Return messages and options of a call that the router need not be asked about."""
+        if request.param == "named":
+            return [HumanMessage(CODE)], {"model": "says/thinker"}
+        return [HumanMessage(CODE), llm.invoke(CODE), ToolMessage("1", tool_call_id="1")], {}
+
+    @pytest.mark.parametrize(
+        ("call", "model", "reason", "source"),
+        [("loop", "says/coder", "matched", "session"), ("named", "says/thinker", "bypassed", "none")],
+        indirect=["call"],
+        ids=["tool loop", "named model"],
+    )
+    async def test_call_is_logged_and_counted_once(
+        self, llm: ChatPlano, call: tuple[list[Any], dict[str, Any]], model: str, reason: str, source: str
+    ) -> None:
+        """Either way of calling writes one line, and `routed_by` lists the decision."""
+        messages, options = call
+
+        with capture_logs() as logged, routed_by({}) as decisions:
+            llm.invoke(messages, **options)
+            await llm.ainvoke(messages, **options)
+
+        lines = [line for line in logged if line["event"] == events.CALL_ROUTED]
+        assert [(line["model"], line["reason"], line["source"]) for line in lines] == [(model, reason, source)] * 2
+        assert [decision.would_use for decision in decisions] == [model] * 2
 
 
 class TestFailover:
@@ -430,6 +462,8 @@ def test_no_key_is_shown() -> None:
     llm = ChatPlano(default="openai:gpt-4o", target_options={"api_key": secret})
     llm.target("openai/gpt-4o")
 
-    shown = [repr(llm), str(llm), dumps(llm), str(llm.asdict()), llm._get_llm_string(), str(llm.model_dump())]  # noqa: SLF001 - what the cache stores
+    as_dict = getattr(llm, "asdict", None) or llm.dict  # as langchain-core has called it before
+
+    shown = [repr(llm), str(llm), dumps(llm), str(as_dict()), llm._get_llm_string(), str(llm.model_dump())]  # noqa: SLF001 - what the cache stores
 
     assert not [text for text in shown if secret in text]
