@@ -195,11 +195,7 @@ class OutboundTransport:
 
 def _loaded(config: str | Path | None) -> Settings:
     """Return the settings of a file; where calls will be served, its providers have to be such that they can be."""
-    path = Path(config) if config is not None else None
-    settings = load_settings(path)
-    if settings.enabled and settings.mode == "rewrite":
-        load_settings(path, overrides={"mode": "forward"})
-    return settings
+    return load_settings(Path(config) if config is not None else None, serves_rewritten=True)
 
 
 def _start(router: Router, *, waits: bool) -> None:
