@@ -48,6 +48,7 @@ class Elsewhere:
         return self._heard(request)
 
     def _heard(self, request: Any) -> Any:
+        """Remember a body."""
         self.heard.append(json.loads(request.content))
         return self._library.Response(200, headers={"x-elsewhere": "yes"}, json={})
 
