@@ -132,6 +132,11 @@ class RoutingDecision:
     trial: Trial | None = None
 
     @property
+    def is_clients_choice(self) -> bool:
+        """Whether the client chooses the model: it asked not to be routed, or named one that is not routed."""
+        return self.reason in {Reason.BYPASSED, Reason.NOT_APPLICABLE}
+
+    @property
     def stage(self) -> str | None:
         """Which classifier of a cascade answered; None where there is one alone, or nothing was classified."""
         return self.scores.stage if self.scores else None

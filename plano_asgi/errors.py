@@ -160,6 +160,10 @@ class AmbiguousBodyError(WireFormatError):
     """A body that two readers could understand differently; it is refused everywhere, never passed on."""
 
 
+class UnknownResponseError(WireFormatError):
+    """The response that a call goes on from is not kept here."""
+
+
 class InlinePolicyError(WireFormatError):
     """A call brings a malformed policy; it is refused everywhere, never ignored or passed on."""
 

@@ -6,7 +6,6 @@ from time import perf_counter
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.decisions import Attempt, RoutingDecision
 from plano_asgi.govern import Admission, quota_headers
-from plano_asgi.guard import GuardedCall
 from plano_asgi.observe import CallOutcome, ObservedCall
 from plano_asgi.upstream import ForwardedAnswer
 from plano_asgi.wire.usage import Usage
@@ -18,7 +17,6 @@ class Account:
 
     Attributes:
         decision: Where the call goes; None until that is decided.
-        guarded: The call as it may pass, where it was decided before it is served; nobody holds it beyond that.
         trail: Every model that was asked, in order.
         admission: What was counted against limits and budgets; None where there are none.
         cost_usd: What the call has cost so far; None where nobody knows.
@@ -32,7 +30,6 @@ class Account:
     """
 
     decision: RoutingDecision | None = None
-    guarded: GuardedCall | None = None
     trail: list[Attempt] = field(default_factory=list)
     admission: Admission | None = None
     cost_usd: float | None = None

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import anyio.to_thread
 
 from plano_asgi.conversation import ApiFormat, LLMCall
-from plano_asgi.errors import ForwardingError, StoreError, WireFormatError
+from plano_asgi.errors import ForwardingError, StoreError, UnknownResponseError, WireFormatError
 from plano_asgi.events import RESPONSE_NOT_KEPT, get_logger
 from plano_asgi.gateway.kept_responses import KeptResponse, key_of, tenant_of
 from plano_asgi.providers import ModelCatalog, ModelProvider
@@ -43,6 +43,11 @@ class ContinuedCall:
     keeping: Mapping[str, object]
     owner: str | None = None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether anything was said before it."""
+        return self.keeping[PREVIOUS] is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversations:
@@ -67,7 +72,7 @@ class Conversations:
         """Return a Responses call with all that was said before it.
 
         Raises:
-            WireFormatError: 400, nothing is known of what it goes on from.
+            UnknownResponseError: 400, nothing is known of what it goes on from.
             ForwardingError: 503, that cannot be looked up now.
         """
         tenant, previous = tenant_of(client_headers), previous_id(document.value)
@@ -154,9 +159,9 @@ def _is_native(provider: ModelProvider) -> bool:
     return ApiFormat.RESPONSES in provider.api_formats
 
 
-def _not_found(why: str) -> WireFormatError:
+def _not_found(why: str) -> UnknownResponseError:
     message = f"{PREVIOUS}: {why}; send the conversation in input instead"
-    return WireFormatError(message, code="previous_response_not_found", param=PREVIOUS)
+    return UnknownResponseError(message, code="previous_response_not_found", param=PREVIOUS)
 
 
 async def _off_the_loop(make: Callable[[], _Made], size: int) -> _Made:

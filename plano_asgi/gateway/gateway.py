@@ -9,6 +9,7 @@ from plano_asgi.decisions import RoutingDecision, attempts_told
 from plano_asgi.errors import CallError
 from plano_asgi.events import CALL_FORWARDED, CallIdentity, current_identity, get_logger, identified
 from plano_asgi.gateway.account import Account
+from plano_asgi.gateway.begun_call import BegunCall
 from plano_asgi.gateway.conversations import ContinuedCall, Conversations, Keep
 from plano_asgi.gateway.gateway_call import GatewayCall, nobody_for
 from plano_asgi.gateway.governing import answer_within_limits
@@ -17,7 +18,7 @@ from plano_asgi.gateway.speed import note_speed
 from plano_asgi.govern import ALL, Governor, allowed_of, fit_allow_list
 from plano_asgi.guard import Guard, GuardedCall
 from plano_asgi.hops import check_hops, hops_of
-from plano_asgi.observe import CallObserver, ObservedCall
+from plano_asgi.observe import CallObserver
 from plano_asgi.policy import capabilities_of, fit_capabilities, needs_of, pool_of
 from plano_asgi.prices import PriceList
 from plano_asgi.providers import ModelProvider
@@ -69,35 +70,55 @@ class Gateway:
         """Return where a call goes, and note it in its account; what is decided there already stands.
 
         Raises:
-            CallError: The call may not pass, or cannot be decided.
+            CallError: The call cannot be decided.
         """
-        guarded = account.guarded = account.guarded or await self._guarded(served)
         if account.decision is None:
-            account.decision = await self.router.aroute(guarded.call, bypass=served.bypass)
+            account.decision = await self.router.aroute(served.call, bypass=served.bypass)
         return account.decision
 
-    async def serve(self, served: GatewayCall, account: Account) -> ForwardedAnswer:
-        """Return the answer of the first model that has one, begun; its pieces are the caller's to close.
+    async def begin(self, served: GatewayCall, account: Account) -> BegunCall:
+        """Return a call with all that it goes on from, as it may pass, and decided; nobody is asked yet.
 
         Args:
             served: The call.
             account: Is kept up to date, also where nothing is returned.
 
         Raises:
-            CallError: There is no answer, or the call cannot be decided.
+            CallError: It goes round in a loop, what it goes on from is not there, or it may not pass or be decided.
         """
         check_hops(hops_of(served.client_headers))
+        identity = _identity_of(served)
         try:
-            served, continued = await self._admitted(served, account)
+            continued = await self._continued(served)
+            if continued:
+                served = served.going_on(continued.call, continued.document)
+            guarded = await self._guarded(served)
         except CallError:
             unread = replace(served.call, conversation=())  # nobody has judged what may be told of it
-            account.observed = self.observer.begin(unread, _identity_of(served))
+            account.observed = self.observer.begin(unread, identity)
             raise
-        account.observed = observed = self.observer.begin(served.call, _identity_of(served))
+        served = replace(served, call=guarded.call, document=guarded.document)
+        account.observed = observed = self.observer.begin(served.call, identity)
         account.trail = observed.trail(self.forwarder.breaker_of)
-        account.is_stream = is_stream = served.call.is_stream
-        question = await self._question(served, continued, account, observed)
-        del served, continued  # while its answer is waited for, a call is held by its bytes alone
+        account.is_stream = served.call.is_stream
+        if continued and continued.owner:
+            served, account.decision = replace(served, bypass=True), None
+        with observed.deciding():
+            decision = await self.decide(served, account)
+        return BegunCall(served=served, guarded=guarded, decision=decision, observed=observed, continued=continued)
+
+    async def answer(self, begun: BegunCall, account: Account) -> ForwardedAnswer:
+        """Return the answer of the first model that has one, begun; its pieces are the caller's to close.
+
+        Args:
+            begun: The call.
+            account: Is kept up to date, also where nothing is returned.
+
+        Raises:
+            CallError: There is no answer.
+        """
+        question, is_stream = await self._question(begun, account), account.is_stream
+        del begun  # while its answer is waited for, a call is held by its bytes alone
         answer = await answer_within_limits(partial(self._ask, question, account), account, is_stream=is_stream)
         account.answer = answer
         account.answer = await as_told(answer, question.guarding, question.keep, is_stream=is_stream)
@@ -105,44 +126,37 @@ class Gateway:
         account.cost_usd = None if is_stream else self._cost_usd(account)
         return account.answer
 
-    async def _admitted(self, served: GatewayCall, account: Account) -> tuple[GatewayCall, ContinuedCall | None]:
-        """Return a call with what was said before it, as it may pass."""
-        continued = await self._continued(served)
-        if continued:
-            served, account.guarded = served.going_on(continued.call, continued.document), None
-        if continued and continued.owner:
-            served, account.decision = replace(served, bypass=True), None
-        guarded = account.guarded = account.guarded or await self._guarded(served)
-        return replace(served, call=guarded.call, document=guarded.document), continued
+    def leave(self, account: Account) -> None:
+        """Let go of a call that goes elsewhere: its decision, where there is one, is all that is told of it."""
+        if account.observed:
+            account.observed.left_alone()
+        account.observed = None
 
     async def _guarded(self, served: GatewayCall) -> GuardedCall:
         if self.guard is None:
             return GuardedCall(call=served.call, document=served.document)
         return await self.guard.admit(served.call, served.document, request_id=served.request_id)
 
-    async def _admitted_to_route(self, served: GatewayCall, account: Account) -> tuple[GatewayCall, AnswerGuard | None]:
+    async def _admitted_to_route(self, begun: BegunCall, account: Account) -> tuple[GatewayCall, AnswerGuard | None]:
         """Return a decided call as it may pass on its route, and what is done with its answer."""
-        guarded, account.guarded = account.guarded, None
-        if self.guard is None or guarded is None:
+        served = begun.served
+        if self.guard is None:
             return served, None
         route = account.decision.route if account.decision else None
-        guarded = await self.guard.admit_to(route, guarded, request_id=served.request_id)
+        guarded = await self.guard.admit_to(route, begun.guarded, request_id=served.request_id)
         guarding = AnswerGuard.of(self.guard, guarded, route=route, request_id=served.request_id)
         return replace(served, call=guarded.call, document=guarded.document), guarding
 
-    async def _question(
-        self, served: GatewayCall, continued: ContinuedCall | None, account: Account, observed: ObservedCall
-    ) -> _Question:
-        """Return what is asked, and whom: a call with all that it goes on from, and those who may serve it."""
-        with observed.deciding():
-            decided = await self.decide(served, account)
-        pool = await self._pool(served, account, decided, continued.owner if continued else None)
-        served, guarding = await self._admitted_to_route(served, account)
+    async def _question(self, begun: BegunCall, account: Account) -> _Question:
+        """Return what is asked, and whom."""
+        decided, continued = begun.decision, begun.continued
+        pool = await self._pool(begun.served, account, decided, continued.owner if continued else None)
+        served, guarding = await self._admitted_to_route(begun, account)
         outbound = OutboundCall(
             api_format=served.call.api_format,
             body=served.document.data,
             is_stream=served.call.is_stream,
-            client_headers=observed.carried(served.client_headers),
+            client_headers=begun.observed.carried(served.client_headers),
             request_id=served.request_id,
             is_strict=self.is_strict,
             signers=_signers(decided),

@@ -14,15 +14,14 @@ from plano_asgi.errors import CallError
 from plano_asgi.events import CALL_REFUSED, get_logger, identified
 from plano_asgi.gateway import Account, Gateway, GatewayCall
 from plano_asgi.http.bodies import ClientDisconnectedError, read_body
-from plano_asgi.http.governing import client_address, told_instead
+from plano_asgi.http.governing import client_address
 from plano_asgi.http.state import PlanoState
 from plano_asgi.intake import Headers, RequestReader, RoutingRequest, check_head, error_answer
 from plano_asgi.intake.inbound_calls import STATE_KEY
-from plano_asgi.intake.rewriting import RawHeaders, decision_headers, losses_headers
+from plano_asgi.intake.telling import as_raw, headers_told, told_instead
 from plano_asgi.settings import Settings
 from plano_asgi.upstream import ForwardedAnswer
 
-COST_HEADER: Final = b"x-plano-cost"
 GRACE_S: Final = 5.0  # beyond the deadline of a whole call, for a caller that reads slowly
 
 
@@ -80,7 +79,7 @@ class ForwardingEndpoint:
     async def _serve(self, calls: list[GatewayCall], request_id: str, account: Account, send: Send) -> None:
         """Answer a call; it is taken out of its list, so that nobody holds it while the answer passes."""
         try:
-            answer = await self.gateway.serve(calls.pop(), account)
+            answer = await self.gateway.answer(await self.gateway.begin(calls.pop(), account), account)
         except CallError as error:
             await self._refuse(error, request_id, account, send)
             return
@@ -92,8 +91,7 @@ class ForwardingEndpoint:
             await answer.pieces.aclose()
 
     async def _pass_on(self, answer: ForwardedAnswer, account: Account, send: Send) -> None:
-        told = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answer.headers]
-        headers = told_instead(told, self._told_of(account))
+        headers = told_instead(as_raw(answer.headers), headers_told(account, self.api_format, self.settings))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         while piece := await answer.pieces.next():
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -103,22 +101,11 @@ class ForwardingEndpoint:
     async def _refuse(self, error: CallError, request_id: str, account: Account, send: Send) -> None:
         get_logger().info(CALL_REFUSED, api_format=self.api_format.value, status=error.status, code=error.code)
         answer = error_answer(error, api_format=self.api_format, request_id=request_id)
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+        headers = told_instead(as_raw(answer.headers), headers_told(account, self.api_format, self.settings))
         account.status = answer.status
-        await send(
-            {"type": "http.response.start", "status": answer.status, "headers": [*headers, *self._told_of(account)]}
-        )
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
         account.is_complete = True
-
-    def _told_of(self, account: Account) -> RawHeaders:
-        decision = account.served
-        told = decision_headers(decision) if decision and self.settings.response_headers else []
-        if self.settings.response_headers:
-            quotas = account.quotas_told(self.api_format)
-            told += [(name.encode(), value.encode("latin-1", "replace")) for name, value in quotas]
-            told += [(COST_HEADER, f"{account.cost_usd:.9f}".encode())] if account.cost_usd is not None else []
-        return [*told, *losses_headers(account.losses)]
 
     def _conclude(self, scope: Scope, account: Account) -> None:
         """Tell the log how a decided call has ended, and the apps in front who has served it."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
-from plano_asgi.decisions import Reason, RoutingDecision, attempts_told
+from plano_asgi.decisions import RoutingDecision, attempts_told
 from plano_asgi.intake.headers import BYPASS_HEADER
 from plano_asgi.providers import ModelCatalog, bare_model
 from plano_asgi.wire import JsonDocument, rewrite
@@ -17,7 +17,6 @@ _ABOUT_THE_OLD_BYTES: Final = frozenset(
 _OURS: Final = b"x-plano-"
 _LOSSES: Final = b"x-plano-losses"
 _BYPASS: Final = BYPASS_HEADER.encode()
-_KEEPS_MODEL: Final = frozenset({Reason.BYPASSED, Reason.NOT_APPLICABLE})
 
 
 def rewritten_body(
@@ -25,14 +24,22 @@ def rewritten_body(
 ) -> bytes:
     """Return the body with the decided model and without an inline policy; every other byte as it came.
 
-    The model is written as its provider names it, or `qualified`. It stays as it is where the decision leaves it, or
-    keeps one that nobody declares; an alias is never left, since only we know it.
+    The model is written as its provider names it, or `qualified`; it stays as it is where `keeps_model` says so.
     """
-    is_kept = decision.reason in _KEEPS_MODEL and document.value.get("model") not in catalog.aliases
-    provider = None if is_kept else catalog.provider_of(decision.would_use or "")
+    provider = None if keeps_model(decision, document, catalog) else catalog.provider_of(decision.would_use or "")
     if provider is None:
         return rewrite(document, model=None)
     return rewrite(document, model=provider.model if qualified else bare_model(provider.model))
+
+
+def keeps_model(decision: RoutingDecision, document: JsonDocument, catalog: ModelCatalog) -> bool:
+    """Return whether a call keeps the model that its client has named.
+
+    So it is where the decision leaves the model to the client, or names one that nobody declares; an alias is never
+    kept, since only we know it.
+    """
+    is_left = decision.is_clients_choice and document.value.get("model") not in catalog.aliases
+    return is_left or catalog.provider_of(decision.would_use or "") is None
 
 
 def rewritten_headers(raw: Iterable[tuple[bytes, bytes]], *, length: int) -> RawHeaders:

@@ -117,6 +117,15 @@ class ObservedCall:
             if self.observer.measures and self.observer.measures.is_live:
                 self.observer.measures.attempted(attempt, breaker=breaker)
 
+    def left_alone(self) -> None:
+        """Take note that the call is not served here after all; never raises."""
+        with _harmless():
+            if self.span:
+                self.span.set_attribute("plano.end", "left_alone")
+                self.span.end()
+            if self.observer.journal:
+                self.observer.journal.left_alone(self.identity)
+
     def ended(self, outcome: CallOutcome) -> None:
         """Take note of how the call has ended; never raises."""
         with _harmless():

@@ -93,6 +93,12 @@ class DecisionJournal:
         if entry is not None and outcome.decision is not None:
             self._put({**entry, **_decided(outcome.decision), **_outcome(outcome)})
 
+    def left_alone(self, identity: CallIdentity) -> None:
+        """Write down the decision on a call that others serve after all."""
+        entry, identity.entry = identity.entry, None
+        if entry is not None:
+            self._put(entry)
+
     def newest(self, *, limit: int, before: str | None = None, wanted: Mapping[str, str] | None = None) -> Page:
         """Return the newest entries that are wanted, the newest first; blocks.
 

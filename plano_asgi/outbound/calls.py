@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
@@ -10,22 +10,26 @@ from typing import Final
 import anyio
 
 from plano_asgi.conversation import ApiFormat
-from plano_asgi.decisions import Reason, RoutingDecision
 from plano_asgi.errors import (
     AmbiguousBodyError,
     CallError,
+    ForwardingError,
     GuardrailError,
     InlinePolicyError,
+    LoopError,
     PolicyRefusedError,
     RoutingUnavailableError,
+    UnknownResponseError,
 )
-from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, get_logger
-from plano_asgi.gateway import Account, Gateway, GatewayCall
+from plano_asgi.events import CALL_PASSED_ON, CALL_REFUSED, get_logger, identified
+from plano_asgi.gateway import Account, BegunCall, Gateway, GatewayCall
 from plano_asgi.hops import HOP_HEADER, current_hops, hops_of
 from plano_asgi.intake import Headers, RequestReader, RoutingRequest, error_answer
 from plano_asgi.intake.encodings import too_large
-from plano_asgi.intake.rewriting import RawHeaders, decision_headers, losses_headers
-from plano_asgi.outbound.decided_calls import DecidedCalls, is_retry
+from plano_asgi.intake.rewriting import RawHeaders, keeps_model
+from plano_asgi.intake.telling import as_raw, headers_told, told_instead
+from plano_asgi.outbound.decided_calls import DecidedCalls, FirstTry, is_retry
+from plano_asgi.outbound.served_answers import LeftAlone, ServedAnswer, ServedBody
 from plano_asgi.settings import Settings
 from plano_asgi.upstream import UpstreamClient
 from plano_asgi.upstream.answers import OnePiece, Pieces
@@ -33,12 +37,13 @@ from plano_asgi.wire import JsonDocument, recognise, rewrite
 
 _ANSWERED_ALWAYS: Final = (
     AmbiguousBodyError,
+    ForwardingError,  # whether a call goes on from an answer of ours cannot be looked up
     GuardrailError,
     InlinePolicyError,
+    LoopError,
     PolicyRefusedError,
     RoutingUnavailableError,
 )
-_KEEPS_MODEL: Final = frozenset({Reason.BYPASSED, Reason.NOT_APPLICABLE})
 _AZURE: Final = (
     (re.compile(r"/openai/deployments/[^/]+/chat/completions$"), ApiFormat.CHAT_COMPLETIONS),
     (re.compile(r"/openai/responses$"), ApiFormat.RESPONSES),
@@ -61,57 +66,6 @@ class CallerRequest:
     headers: RawHeaders = field(repr=False)
     body: bytes | None = field(repr=False)
     read_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LeftAlone:
-    """A call that goes where it was going; its body is another where it held an inline policy that is cut."""
-
-    body: bytes | None = field(default=None, repr=False)
-
-
-class ServedBody:
-    """The body of an answer, for one reader at a time; the call is accounted for when it is over."""
-
-    def __init__(self, pieces: Pieces, account: Account, *, read_s: float | None, conclude: Callable[[], None]) -> None:
-        """Take over the pieces, which are closed with this."""
-        self._pieces: Final = pieces
-        self._account: Final = account
-        self._read_s: Final = read_s
-        self._conclude: Final = conclude
-        self._is_closed = False
-
-    async def next(self) -> bytes:
-        """Return the next piece, empty at the end.
-
-        Raises:
-            TimeoutError: It did not come while the caller was ready to wait.
-        """
-        with anyio.fail_after(self._read_s):
-            piece = await self._pieces.next()
-        if not piece:
-            self._account.is_complete = True
-            await self.aclose()
-        return piece
-
-    async def aclose(self) -> None:
-        """Let go of the provider, which stops its work where it still answers."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        try:
-            await self._pieces.aclose()
-        finally:
-            self._conclude()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServedAnswer:
-    """An answer that has begun; whoever asked for it closes its body."""
-
-    status: int
-    headers: RawHeaders
-    body: ServedBody
 
 
 @dataclass(slots=True)
@@ -145,91 +99,134 @@ class OutboundCalls:
         Raises:
             TimeoutError: The caller is not ready to wait longer.
         """
-        headers = Headers.from_raw(request.headers)
-        account, request_id = Account(), headers.request_id()
+        headers, is_told = Headers.from_raw(request.headers), False
+        with identified(headers.identity()) as identity:
+            asked = _Asked(request=request, headers=headers, request_id=identity.request_id)
+            try:
+                told = await self._told(asked, client)
+                is_told = True
+            finally:
+                if not is_told:
+                    self.gateway.conclude(request.api_format, asked.account)
+        return told
+
+    async def _told(self, asked: "_Asked", client: UpstreamClient | None) -> ServedAnswer | LeftAlone:
+        account, request, is_observed = asked.account, asked.request, True
         try:
-            if request.body is None:
-                raise too_large(self.settings.limits.body_bytes)
-            reader = RequestReader.of(self.settings)
-            read = await reader.aread(request.api_format, headers, request.body)
-            account.decision = self._decided.recall(headers, request.body)
-            is_observed = self._is_observed(headers, account.decision)
-            call = _gateway_call(request, read, request_id)
-            decision = await self.gateway.decide(call, account)
+            read = await self._read(asked)
+            call = _gateway_call(request, read, asked.request_id)
+            if self.settings.mode == "observe":
+                await self.gateway.decide(call, account)
+                return LeftAlone()
+            first_try = self._decided.recall(asked.headers, asked.body)
+            account.decision = first_try.decision if first_try else None
+            is_observed = self._is_observed(asked.headers, first_try)
+            begun, left = await self._begun(call, read.document, account, is_observed=is_observed)
         except CallError as error:
             if self._answers(error):
-                return self._refused(error, request, request_id, account)
+                if not is_observed:
+                    self._decided.remember(asked.headers, asked.body, account.decision)
+                return self._refused(error, asked)
             get_logger().info(CALL_PASSED_ON, api_format=request.api_format.value, code=error.code)
-            return LeftAlone()
-        document = account.guarded.document if account.guarded else read.document
-        if is_observed:
-            return LeftAlone(None if document is read.document else document.data)
-        if self._keeps_model(decision):
-            return LeftAlone(_without_policy(document, read.document))
+            left = LeftAlone()
+        if left:
+            self.gateway.leave(account)
+            return left
         is_good = False
         try:
-            served = await self._serve(call, request, client, account)
+            served = await self._served(begun, asked, client)
             is_good = served.status in _SUCCESSES
         finally:
             if not is_good:
-                self._decided.remember(headers, request.body, decision)
+                self._decided.remember(asked.headers, asked.body, begun.decision)
         return served
 
-    async def _serve(
-        self, call: GatewayCall, request: CallerRequest, client: UpstreamClient | None, account: Account
-    ) -> ServedAnswer:
-        gateway, is_answered = self.gateway, False
+    async def _begun(
+        self, call: GatewayCall, as_it_came: JsonDocument, account: Account, *, is_observed: bool
+    ) -> tuple[BegunCall, LeftAlone | None]:
+        """Return a call with what was decided, and how it is left alone; None where it is not.
+
+        Raises:
+            CallError: It cannot be begun.
+        """
+        unknown: CallError | None = None
+        try:
+            begun = await self.gateway.begin(call, account)
+        except UnknownResponseError as error:  # it may be known where the call was going
+            self.gateway.leave(account)
+            begun = await replace(self.gateway, conversations=None).begin(call, account)
+            unknown = error
+        if begun.goes_on:
+            return begun, None
+        document = begun.served.document
+        if is_observed or (unknown and not self._answers(unknown)):
+            return begun, LeftAlone(None if document.data == as_it_came.data else document.data)
+        if keeps_model(begun.decision, document, self.gateway.router.catalog):
+            return begun, LeftAlone(_without_policy(document, as_it_came))
+        if unknown:
+            raise unknown
+        return begun, None
+
+    async def _served(self, begun: BegunCall, asked: "_Asked", client: UpstreamClient | None) -> ServedAnswer:
+        gateway, account = self.gateway, asked.account
         if client:
             gateway = replace(gateway, forwarder=gateway.forwarder.through(client))
         try:
-            with anyio.fail_after(request.read_s):
-                answer = await gateway.serve(call, account)
-            is_answered = True
+            with anyio.fail_after(asked.request.read_s):
+                answer = await gateway.answer(begun, account)
         except CallError as error:
-            is_answered = True
-            return self._refused(error, request, call.request_id, account)
-        finally:
-            if not is_answered:
-                gateway.conclude(request.api_format, account)
+            return self._refused(error, asked)
         account.status = answer.status
-        told = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in answer.headers]
-        return self._answered(answer.status, told, answer.pieces, request, account)
+        return self._answered(answer.status, answer.headers, answer.pieces, asked)
 
-    def _refused(self, error: CallError, request: CallerRequest, request_id: str, account: Account) -> ServedAnswer:
-        get_logger().info(CALL_REFUSED, api_format=request.api_format.value, status=error.status, code=error.code)
-        answer = error_answer(error, api_format=request.api_format, request_id=request_id)
-        account.status = answer.status
-        told = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
-        return self._answered(answer.status, told, OnePiece(answer.body), request, account)
+    def _refused(self, error: CallError, asked: "_Asked") -> ServedAnswer:
+        api_format = asked.request.api_format
+        get_logger().info(CALL_REFUSED, api_format=api_format.value, status=error.status, code=error.code)
+        answer = error_answer(error, api_format=api_format, request_id=asked.request_id)
+        asked.account.status = answer.status
+        return self._answered(answer.status, answer.headers, OnePiece(answer.body), asked)
 
     def _answered(
-        self, status: int, told: RawHeaders, pieces: Pieces, request: CallerRequest, account: Account
+        self, status: int, theirs: Iterable[tuple[str, str]], pieces: Pieces, asked: "_Asked"
     ) -> ServedAnswer:
-        decision = account.served
-        if decision and self.settings.response_headers:
-            told = [*told, *decision_headers(decision)]
-        conclude = partial(self.gateway.conclude, request.api_format, account)
-        body = ServedBody(pieces, account, read_s=request.read_s, conclude=conclude)
-        return ServedAnswer(status=status, headers=[*told, *losses_headers(account.losses)], body=body)
+        api_format, account = asked.request.api_format, asked.account
+        conclude = partial(self.gateway.conclude, api_format, account)
+        body = ServedBody(pieces, account, read_s=asked.request.read_s, conclude=conclude)
+        ours = headers_told(account, api_format, self.settings)
+        return ServedAnswer(status=status, headers=told_instead(as_raw(theirs), ours), body=body)
 
-    def _is_observed(self, headers: Headers, recalled: RoutingDecision | None) -> bool:
+    async def _read(self, asked: "_Asked") -> RoutingRequest:
+        if asked.request.body is None:
+            raise too_large(self.settings.limits.body_bytes)
+        return await RequestReader.of(self.settings).aread(asked.request.api_format, asked.headers, asked.body)
+
+    def _is_observed(self, headers: Headers, first_try: FirstTry | None) -> bool:
         """Return whether a call is only decided; one that is tried again has the fate that it had before."""
         if self.settings.mode != "rewrite":
-            return self.settings.mode == "observe"
+            return False
         if is_retry(headers):
-            return recalled is None and self.settings.routing.sample < 1
+            return first_try is None and self.settings.routing.sample < 1
         return random.random() >= self.settings.routing.sample  # noqa: S311 - a share of traffic, no secret
-
-    def _keeps_model(self, decision: RoutingDecision) -> bool:
-        """Return whether a decision leaves the model to the client, or names one that nobody declares."""
-        is_declared = self.gateway.router.catalog.provider_of(decision.would_use or "") is not None
-        return decision.reason in _KEEPS_MODEL or not is_declared
 
     def _answers(self, error: CallError) -> bool:
         if self.settings.mode == "observe":  # changes nothing, not even for the worse
             return False
         is_served_all = self.settings.strict or self.settings.mode == "forward"
         return is_served_all or isinstance(error, _ANSWERED_ALWAYS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """One call, as it is asked for, and what is known of it so far."""
+
+    request: CallerRequest
+    headers: Headers
+    request_id: str
+    account: Account = field(default_factory=Account)
+
+    @property
+    def body(self) -> bytes:
+        return self.request.body or b""
 
 
 def _gateway_call(request: CallerRequest, read: RoutingRequest, request_id: str) -> GatewayCall:

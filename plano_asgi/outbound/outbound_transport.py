@@ -16,10 +16,11 @@ from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import PlanoError
 from plano_asgi.events import CLASSIFIER_FAILED, get_logger
 from plano_asgi.outbound.background_loop import BackgroundLoop
-from plano_asgi.outbound.calls import CallerRequest, LeftAlone, OutboundCalls
+from plano_asgi.outbound.calls import CallerRequest, OutboundCalls
 from plano_asgi.outbound.family import family_of, new_transport
 from plano_asgi.outbound.inner_clients import AwaitedInner, BlockingInner
 from plano_asgi.outbound.responses import awaited_response, blocking_response, left_alone, read_timeout
+from plano_asgi.outbound.served_answers import LeftAlone
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings, load_settings
 
@@ -194,11 +195,7 @@ class OutboundTransport:
 
 def _loaded(config: str | Path | None) -> Settings:
     """Return the settings of a file; where calls will be served, its providers have to be such that they can be."""
-    path = Path(config) if config is not None else None
-    settings = load_settings(path)
-    if settings.enabled and settings.mode == "rewrite":
-        load_settings(path, overrides={"mode": "forward"})
-    return settings
+    return load_settings(Path(config) if config is not None else None, serves_rewritten=True)
 
 
 def _start(router: Router, *, waits: bool) -> None:

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from plano_asgi.intake.rewriting import rewritten_headers
 from plano_asgi.outbound.background_loop import BackgroundLoop
-from plano_asgi.outbound.calls import LeftAlone, ServedAnswer, ServedBody
 from plano_asgi.outbound.family import family_of, joined
+from plano_asgi.outbound.served_answers import LeftAlone, ServedAnswer, ServedBody
 
 _OURS: Final = b"x-plano-"
 

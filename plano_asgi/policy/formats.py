@@ -20,7 +20,7 @@ def fit_format(decision: RoutingDecision, call: LLMCall, *, rules: Rules, catalo
     A route left with none falls to the default model, and that, where it does not speak it either, to the model that
     the client named; the reason is then `format`. A model that the client named and nobody declares is left alone.
     """
-    if decision.would_use is None or decision.reason in {Reason.BYPASSED, Reason.NOT_APPLICABLE}:
+    if decision.would_use is None or decision.is_clients_choice:
         return decision
     models = tuple(model for model in decision.models if speaks(model, call.api_format, catalog))
     if models:

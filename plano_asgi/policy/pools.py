@@ -7,8 +7,6 @@ from plano_asgi.policy.capabilities import Needs
 from plano_asgi.policy.known_models import capabilities_of
 from plano_asgi.providers import ModelCatalog, ModelProvider
 
-_CLIENTS_CHOICE = frozenset({Reason.BYPASSED, Reason.NOT_APPLICABLE})
-
 
 def fit_capabilities(decision: RoutingDecision, needs: Needs, *, catalog: ModelCatalog) -> RoutingDecision:
     """Return the decision with only those models that are not known to lack what the call needs.
@@ -16,7 +14,7 @@ def fit_capabilities(decision: RoutingDecision, needs: Needs, *, catalog: ModelC
     A route left with none falls to the default model with the reason `capability`; where that lacks it too, nothing is
     left to use: `would_use` is None. A model that the client has chosen itself is left alone.
     """
-    if decision.would_use is None or decision.reason in _CLIENTS_CHOICE:
+    if decision.would_use is None or decision.is_clients_choice:
         return decision
     models = tuple(model for model in decision.models if _can(model, needs, catalog))
     if models:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -34,13 +35,14 @@ from plano_asgi.settings.yaml_source import read_yaml
 DEFAULT_CONFIG_FILE: Final = Path("plano.yaml")
 
 
-def load_settings(
+def load_settings(  # noqa: PLR0913 - each is one source, or what it is read for
     path: Path | None = None,
     *,
     environ: Mapping[str, str] | None = None,
     default_file: Path | None = None,
     defaults: Mapping[str, object] | None = None,
     overrides: Mapping[str, object] | None = None,
+    serves_rewritten: bool = False,
 ) -> Settings:
     """Return the settings that the file, the environment and the code describe; the later of these win.
 
@@ -50,6 +52,7 @@ def load_settings(
         default_file: The file, where neither `path` nor `PLANO_CONFIG_FILE` names one.
         defaults: Settings from code that lie over the file and under the environment, nested as in the file.
         overrides: Settings from code that lie over the environment, too.
+        serves_rewritten: Whether `mode: rewrite` serves calls as `forward` does, and is to be judged as that.
 
     Raises:
         ConfigurationError: Something is wrong; its `faults` list everything that is.
@@ -61,12 +64,17 @@ def load_settings(
     _lay(defaults, draft)
     read_environment(variables, draft)
     _lay(overrides, draft)
+    is_rewriting = draft.at("mode") in {None, "rewrite"} and draft.at("enabled") is not False
+    is_served = serves_rewritten and is_rewriting
+    if is_served:
+        _lay({"mode": "forward"}, draft)
     written = _validated(draft, variables) if is_readable else None
     if written is None or draft.faults:
         raise ConfigurationError(sorted(dict.fromkeys(draft.faults), key=_file_first))
     if draft.warnings:
         events.get_logger().warning(events.SETTINGS_IGNORED, warnings=draft.warnings)
-    return settings_from(written, environ=variables, warnings=tuple(draft.warnings), config_file=config_file)
+    settings = settings_from(written, environ=variables, warnings=tuple(draft.warnings), config_file=config_file)
+    return replace(settings, mode="rewrite") if is_served else settings
 
 
 def _config_file(path: Path | None, environ: Mapping[str, str], default: Path | None) -> tuple[Path | None, str]:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from structlog.testing import capture_logs
 
 from plano_asgi import PlanoMiddleware
-from plano_asgi.http.governing import told_instead
+from plano_asgi.intake.telling import told_instead
 from plano_asgi.settings import Settings
 from plano_asgi.testing import FixedClassifier
 

@@ -294,8 +294,10 @@ def test_memory_of_calls_that_failed_is_bounded() -> None:
     for number in range(MOST_KEPT + 1):
         decided.remember(again, str(number).encode(), decision)
 
+    recalled = decided.recall(again, b"1")
     assert decided.recall(again, b"0") is None
-    assert decided.recall(again, b"1") is decision
+    assert recalled is not None
+    assert recalled.decision is decision
     assert decided.recall(Headers.from_raw([]), b"1") is None
 
 
