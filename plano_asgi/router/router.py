@@ -31,6 +31,7 @@ from plano_asgi.router.waiting import wait_async, wait_blocking
 from plano_asgi.stores import Store
 
 LONG_CONVERSATION: Final = 1_000  # messages; reading more than that takes too long for an event loop
+LONG_CHARACTERS: Final = 65_536  # so do as many characters of all messages together
 WARM_UP_TEXT: Final = "Which of these routes would take a call such as this one, if any of them does?"
 
 _Result = TypeVar("_Result")
@@ -190,10 +191,10 @@ class Router:
     async def aroute(self, call: LLMCall, *, bypass: bool = False, is_translated: bool = True) -> RoutingDecision:
         """Return where the call goes, without blocking the event loop; the same as `route` in everything else."""
         started = perf_counter()
-        case = self._deciding.case_of(call, bypass=bypass)
+        case, is_long = self._deciding.case_of(call, bypass=bypass), _is_long(call)
         if isinstance(case, RoutingDecision):
-            return self._reported(self._fitted(case, call, is_translated=is_translated), call, started)
-        is_long = len(call.conversation) > LONG_CONVERSATION
+            decision = self._fitted(case, call, is_translated=is_translated)
+            return await _read(partial(self._reported, decision, call, started), is_long=is_long)
         arm = await _read(partial(self._arm_of, case), is_long=is_long)
         followed, deciding = arm.followed, arm.deciding
         standing = self._following.standing(followed, await self._following.arecall(followed))
@@ -205,7 +206,8 @@ class Router:
         settled = self._following.settled(self._qualified(begun), followed, standing)
         decision = self._fitted(settled, call, is_translated=is_translated)
         await self._following.aremember(standing, decision)
-        return self._tried(self._reported(replace(decision, trial=arm.trial), call, started), arm, begun)
+        report = partial(self._reported, replace(decision, trial=arm.trial), call, started)
+        return self._tried(await _read(report, is_long=is_long), arm, begun)
 
     def made_elsewhere(self, call: LLMCall, decision: RoutingDecision) -> RoutingDecision:
         """Return a decision that whoever makes the call knew without asking, logged and counted as one of this router.
@@ -287,6 +289,11 @@ def _of_session(decision: RoutingDecision) -> dict[str, object]:
 
 def _of_trial(decision: RoutingDecision) -> dict[str, object]:
     return {"experiment": decision.trial.experiment, "arm": decision.trial.arm} if decision.trial else {}
+
+
+def _is_long(call: LLMCall) -> bool:
+    conversation = call.conversation
+    return len(conversation) > LONG_CONVERSATION or sum(len(said.text) for said in conversation) > LONG_CHARACTERS
 
 
 async def _read(work: Callable[[], _Result], *, is_long: bool) -> _Result:
