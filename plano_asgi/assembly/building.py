@@ -48,11 +48,9 @@ def build_observed_router(settings: Settings) -> Router:
         ArtifactError: A model file is missing.
         MissingExtraError: They ask for an extra that is not installed.
     """
-    redis, prices = build_redis(settings), build_prices(settings)
-    router = build_router(settings, redis=redis, prices=prices)
-    observation = build_observation(
-        settings, classifier=router.classifier.kind, in_host=True, redis=redis, prices=prices
-    )
+    redis = build_redis(settings)
+    router = build_router(settings, redis=redis)
+    observation = build_observation(settings, classifier=router.classifier.kind, in_host=True, redis=redis)
     observation.close_at_exit()
     router.observer = observation.observer
     return router
