@@ -270,6 +270,10 @@ class StoreError(PlanoError, OSError):
     """What workers share, or what outlives them, cannot be had now; names neither a key nor a value."""
 
 
+class StoreBusyError(StoreError):
+    """All of this process's connections to a store were in use for too long; the store itself may be well."""
+
+
 class ClassificationError(PlanoError, RuntimeError):
     """The classifier has no answer for a conversation."""
 

@@ -1,7 +1,11 @@
 """What adapters share: a router that starts with the first call of a process, whoever makes it."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 from typing import Final
 
@@ -10,10 +14,12 @@ from structlog.testing import capture_logs
 
 from plano_asgi.assembly import Adapted, build_adapted, build_router
 from plano_asgi.errors import ArtifactError, ConfigurationError
+from plano_asgi.observe.sqlite_decisions import SqliteDecisions
 from plano_asgi.preferences import RoutingPolicy
 from plano_asgi.settings import Settings
 from plano_asgi.testing import FixedClassifier, routed_by
 
+ROOT: Final = Path(__file__).parents[1]
 CONFIG: Final = """\
 model_providers:
   - {model: x/a, default: true}
@@ -125,3 +131,26 @@ def test_forwarding_is_refused_with_what_serves_it(settings_of: Callable[[str], 
 
     with pytest.raises(ConfigurationError, match=r"mode: .* around the app"):
         build_adapted(settings_of(text), asgi_app="the app")
+
+
+def test_a_process_that_ends_leaves_no_decision_unwritten(tmp_path: Path) -> None:
+    """What is decided just before the end of a process without a lifespan is in the log after it."""
+    log = tmp_path / "log.sqlite"
+    program = f"""
+from plano_asgi.assembly import build_adapted
+from plano_asgi.conversation import LLMCall
+from plano_asgi.settings import load_settings
+from plano_asgi.testing import routed_by
+settings = load_settings(environ={{}}, overrides={{
+    "model_providers": [{{"model": "x/a", "default": True}}],
+    "decision_log": {{"store": "sqlite", "path": {str(log)!r}}},
+}})
+with routed_by({{}}):
+    adapted = build_adapted(settings, asgi_app="the app")
+    for number in range(50):
+        adapted.router.route(LLMCall.from_text(str(number)))
+"""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", program], env=environ, check=True)
+
+    assert len(list(SqliteDecisions(log, size=99, ttl_s=60).newest())) == 50

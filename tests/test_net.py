@@ -191,3 +191,33 @@ def test_closing_ends_a_request_under_way_as_a_network_error() -> None:
 def test_answer_does_not_show_its_words() -> None:
     """What a server said is not in the representation, which may end in a log."""
     assert "prompt" not in repr(HttpAnswer(status=200, body=b"the prompt"))
+
+
+def test_first_call_of_a_process_imports_no_http_library() -> None:
+    """What speaks HTTP comes with the room, at start-up, and not with the first call, on the event loop."""
+    program = """
+import asyncio, sys
+from plano_asgi.net import HttpRequest, StreamingClient
+
+async def answer(reader, writer):
+    await reader.readuntil(b"{}")
+    writer.write(b"HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\nok")
+    await writer.drain()
+
+async def main():
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    client = StreamingClient(connections=1, connect_s=10)
+    before = set(sys.modules)
+    answered = await client.open(HttpRequest(url=url, headers=(), body=b"{}"))
+    new = {name.partition(".")[0] for name in set(sys.modules) - before}
+    print(answered.status, new & {"h11", "h2", "httpcore", "httpx", "trio"})
+    await answered.aclose()
+    await client.aclose()
+    server.close()
+
+asyncio.run(main())
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert ran.stdout.strip() == "200 set()"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Event
+from threading import Event, get_ident
 
 import anyio
 import pytest
@@ -15,10 +15,11 @@ from anyio import to_thread
 from plano_asgi.conversation import LLMCall
 from plano_asgi.decisions import Reason, RoutingDecision, Scores, Source
 from plano_asgi.errors import RoutingUnavailableError
-from plano_asgi.policy import Rules
+from plano_asgi.policy import Rules, Turn, place_of
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 from plano_asgi.providers import ModelCatalog
-from plano_asgi.router import OnError, Router
+from plano_asgi.router import MemorySessions, OnError, Router, Sessions
+from plano_asgi.sessions import Place
 from plano_asgi.stores import MemoryStore
 from plano_asgi.testing import FixedClassifier
 
@@ -323,3 +324,47 @@ def test_a_router_may_be_closed_while_calls_arrive(bench: Bench) -> None:
             pool.submit(router.close).result(5)
             reasons = {reason for future in asked for reason in future.result(10)}
             assert reasons <= {Reason.MATCHED, Reason.ERROR}
+
+
+@dataclass(slots=True)
+class WhereCallsAreRead(Sessions):
+    """Sessions, and somebody who watches; notes on which threads calls are read."""
+
+    threads: list[int] = field(default_factory=list)
+
+    def place_of(self, call: LLMCall, turn: Turn) -> Place | None:
+        """Note the thread."""
+        self.threads.append(get_ident())
+        return place_of(call, turn, secret=self.secret)
+
+    def decided(self, call: LLMCall, decision: RoutingDecision, *, waiting: int) -> None:
+        """Note the thread."""
+        del call, decision, waiting
+        self.threads.append(get_ident())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("text", "bypass", "beside"),
+    [("a" * 100_000, False, 2), ("a" * 100_000, True, 1), ("a", False, 0)],
+    ids=["long", "long-bypassed", "short"],
+)
+async def test_one_long_message_is_read_beside_the_event_loop(text: str, beside: int, *, bypass: bool) -> None:
+    """Who makes digests of a long message, or watches it, does not stop the event loop; a short one needs no thread."""
+    watching = WhereCallsAreRead(store=MemorySessions(size=9, ttl_s=60), secret=b"s")
+    router = Router(
+        classifier=FixedClassifier({}),
+        policy=POLICY,
+        catalog=ModelCatalog(providers=()),
+        rules=Rules(threshold=0.5, default_model=DEFAULT),
+        cache=MemoryStore(size=9),
+        deadline_ms=10_000,
+        sessions=watching,
+    )
+    router.observer = watching
+
+    await router.aroute(LLMCall.from_text(text), bypass=bypass)
+
+    assert sum(thread != get_ident() for thread in watching.threads) == beside
+    assert watching.threads
+    router.close()

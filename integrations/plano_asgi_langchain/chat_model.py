@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from plano_asgi.assembly import build_router
+from plano_asgi.assembly import build_observed_router, ensure_ungoverned
 from plano_asgi.decisions import RoutingDecision
 from plano_asgi.router import Router
 from plano_asgi_langchain.delegating import agenerated, astreamed, generated, streamed
@@ -92,7 +92,8 @@ class ChatPlano(BaseChatModel):
         super().model_post_init(context)
         if self.router is None:
             written = described(self.config, self.routes, self.default)
-            self._routing = Routing(build_router(written.settings), failover=written.settings.failover)
+            ensure_ungoverned(written.settings, instead="call plano-asgi serve by ChatOpenAI's base_url")
+            self._routing = Routing(build_observed_router(written.settings), failover=written.settings.failover)
             self._instances = written.instances
         elif (self.config, self.routes, self.default) == (None, None, None):
             self._routing, self._instances = Routing(self.router), {}

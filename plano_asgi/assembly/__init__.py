@@ -1,7 +1,13 @@
 """The one place that turns settings into live objects."""
 
-from plano_asgi.assembly.adapting import Adapted, build_adapted
-from plano_asgi.assembly.building import build_classifier, build_router, build_rules, load_router
+from plano_asgi.assembly.adapting import Adapted, build_adapted, ensure_ungoverned
+from plano_asgi.assembly.building import (
+    build_classifier,
+    build_observed_router,
+    build_router,
+    build_rules,
+    load_router,
+)
 from plano_asgi.assembly.calibrations import calibration_text
 from plano_asgi.assembly.service import Service, build_service
 
@@ -10,9 +16,11 @@ __all__ = [
     "Service",
     "build_adapted",
     "build_classifier",
+    "build_observed_router",
     "build_router",
     "build_rules",
     "build_service",
     "calibration_text",
+    "ensure_ungoverned",
     "load_router",
 ]

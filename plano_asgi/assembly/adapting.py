@@ -50,6 +50,21 @@ class Adapted:
         )
 
 
+def ensure_ungoverned(settings: Settings, *, instead: str) -> None:
+    """Guarantee that settings hold callers to nothing, where nobody could be held to it.
+
+    Args:
+        settings: What is in force.
+        instead: What to do to have it held, as the message says it.
+
+    Raises:
+        ConfigurationError: They ask for limits, budgets or allow-lists.
+    """
+    if settings.ratelimits or settings.budgets or settings.allow_lists:
+        what = f"limits, budgets and allow-lists are held over ASGI; {instead}, or remove them here"
+        raise ConfigurationError([Fault(where="ratelimits, budgets, allow_lists", what=what)])
+
+
 def build_adapted(
     settings: Settings, *, asgi_app: str, body_bytes: int | None = None, router: Router | None = None
 ) -> Adapted | None:
@@ -72,10 +87,9 @@ def build_adapted(
         what = f"forward serves calls over ASGI; put plano_asgi.PlanoMiddleware around {asgi_app}, or use rewrite here"
         raise ConfigurationError([Fault(where="mode", what=what)])
     limit = settings.limits.body_bytes
+    ensure_ungoverned(settings, instead=f"put plano_asgi.PlanoMiddleware around {asgi_app}")
     service = build_service(settings, router=router)
-    if service.governor:
-        what = f"limits, budgets and allow-lists are held over ASGI; put plano_asgi.PlanoMiddleware around {asgi_app}"
-        raise ConfigurationError([Fault(where="ratelimits, budgets, allow_lists", what=f"{what}, or remove them here")])
+    service.observation.close_at_exit()
     return Adapted(
         service=service,
         calls=InboundCalls(

@@ -11,6 +11,7 @@ from plano_asgi.assembly.experimenting import build_experiments
 from plano_asgi.assembly.model_metrics import ModelMetrics, build_model_metrics
 from plano_asgi.assembly.observing import build_observation
 from plano_asgi.assembly.sessions import build_sessions
+from plano_asgi.assembly.shared_store import build_redis
 from plano_asgi.classify import Classifier
 from plano_asgi.decisions import Scores
 from plano_asgi.errors import ConfigurationError, Fault
@@ -34,10 +35,24 @@ def load_router(path: str | Path | None = None) -> Router:
         MissingExtraError: It asks for an extra that is not installed.
         ArtifactError: A model file is missing or not the published one.
     """
-    settings = load_settings(Path(path) if path is not None else None)
-    router = build_router(settings)
-    router.observer = build_observation(settings, classifier=router.classifier.kind, in_host=True).observer
+    router = build_observed_router(load_settings(Path(path) if path is not None else None))
     router.start()
+    return router
+
+
+def build_observed_router(settings: Settings) -> Router:
+    """Return a router that is not started yet, and of which decisions are observed until the process ends.
+
+    Raises:
+        ConfigurationError: The settings ask of a part what it cannot do.
+        ArtifactError: A model file is missing.
+        MissingExtraError: They ask for an extra that is not installed.
+    """
+    redis = build_redis(settings)
+    router = build_router(settings, redis=redis)
+    observation = build_observation(settings, classifier=router.classifier.kind, in_host=True, redis=redis)
+    observation.close_at_exit()
+    router.observer = observation.observer
     return router
 
 

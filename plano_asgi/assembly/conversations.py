@@ -6,6 +6,7 @@ from plano_asgi.gateway.conversations import Conversations
 from plano_asgi.settings import Settings
 from plano_asgi.stores.documents import DocumentStore
 from plano_asgi.stores.memory_documents import MemoryDocuments
+from plano_asgi.stores.resting_documents import RestingDocuments
 
 if TYPE_CHECKING:
     from plano_asgi.stores.postgres_server import PostgresServer
@@ -25,11 +26,11 @@ def build_conversations(
     elif wanted.store == "redis" and redis:
         from plano_asgi.stores.redis_documents import RedisDocuments  # noqa: PLC0415 - only where settings ask for it
 
-        store = RedisDocuments(redis, prefix=settings.redis.prefix, ttl_s=wanted.ttl_s)
+        store = RestingDocuments(RedisDocuments(redis, prefix=settings.redis.prefix, ttl_s=wanted.ttl_s))
     elif wanted.store == "postgres" and postgres:
         from plano_asgi.stores.postgres_documents import PostgresDocuments  # noqa: PLC0415 - same
 
-        store = PostgresDocuments(postgres, prefix=_PREFIX, ttl_s=wanted.ttl_s)
+        store = RestingDocuments(PostgresDocuments(postgres, prefix=_PREFIX, ttl_s=wanted.ttl_s))
     if store is None:
         return None
     return Conversations(store=store, catalog=settings.catalog, most_bytes=wanted.conversation_bytes)

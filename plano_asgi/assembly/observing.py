@@ -1,5 +1,6 @@
 """Settings to who watches calls."""
 
+import atexit
 import os
 import secrets
 from dataclasses import dataclass, field
@@ -48,6 +49,11 @@ class Observation:
         self.observer.close()
         if self.export:
             self.export.close()
+
+    def close_at_exit(self) -> None:
+        """Close when the process ends, as a lifespan would; where there is none."""
+        if self.observer.journal or self.export:
+            atexit.register(self.close)
 
 
 def build_observation(  # noqa: PLR0913 - all that it is made of

@@ -1,14 +1,13 @@
 """What happens while the shared counters cannot be had."""
 
 from collections.abc import Sequence
-from time import monotonic
 from typing import Final
 
 from plano_asgi.errors import QuotaError, StoreError
 from plano_asgi.events import QUOTAS_UNSHARED, get_logger
 from plano_asgi.govern.counting import Charge, Counters, Ruling, Settlement
+from plano_asgi.stores.rest import REST_S, Rest
 
-REST_S: Final = 1.0  # for which a server that has failed is not asked again
 MESSAGE: Final = "this service cannot tell now whether a limit is reached; try again later"
 
 
@@ -23,7 +22,7 @@ class SharedCounters:
         """Ask `shared`, and `otherwise` while that fails; None refuses calls."""
         self._shared = shared
         self._otherwise = otherwise
-        self._rests_until = 0.0
+        self._rest = Rest()
 
     async def reserve(self, charges: Sequence[Charge], *, lease_ms: int, settling: Sequence[Settlement] = ()) -> Ruling:
         """Hold all of the charges or none, as `Counters` says.
@@ -34,7 +33,7 @@ class SharedCounters:
         of_others, own = _parted(settling)
         if own and self._otherwise:
             await self._otherwise.settle(own)
-        if monotonic() >= self._rests_until:
+        if not self._rest.is_on:
             try:
                 return await self._shared.reserve(charges, lease_ms=lease_ms, settling=of_others)
             except StoreError as error:
@@ -54,7 +53,7 @@ class SharedCounters:
             self._note(error)
 
     def _note(self, error: StoreError) -> None:
-        self._rests_until = monotonic() + REST_S
+        self._rest.begin_after(error)
         get_logger().warning(QUOTAS_UNSHARED, error=str(error), is_refusing=self._otherwise is None)
 
 

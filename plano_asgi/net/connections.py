@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Final
 
 import anyio
+import httpcore  # noqa: F401 - httpx imports it with the first transport, and that stops the event loop
 import httpx
 
 IDLE_CONNECTION_S: Final = 30.0

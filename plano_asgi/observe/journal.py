@@ -154,7 +154,7 @@ class DecisionJournal:
             "request_id": identity and identity.request_id,
             "trace_id": identity and identity.trace_id,
             "api": call.api_format.value,
-            "requested_model": call.model and call.model[:MOST_NAME_CHARS],
+            "requested_model": call.model and _encodable(call.model[:MOST_NAME_CHARS]),
             "is_stream": call.is_stream,
             "conversation_hash": conversation_hash(call.conversation, self._hash_key),
         }
@@ -178,12 +178,17 @@ def written(conversation: Conversation) -> list[dict[str, object]]:
     return [
         {
             "role": message.role.value,
-            "text": message.text,
-            "tool_calls": list(message.tool_calls),
+            "text": _encodable(message.text),
+            "tool_calls": list(map(_encodable, message.tool_calls)),
             "has_image": message.has_image,
         }
         for message in conversation
     ]
+
+
+def _encodable(text: str) -> str:
+    """Return a text that JSON can carry: halves of characters, which a host's own calls may hold, become `?`."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def read_conversation(told: object) -> Conversation | None:

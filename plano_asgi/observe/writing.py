@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from queue import Empty, Full, Queue
 from threading import Event, Lock, Thread
 from typing import Final
+from weakref import WeakMethod
 
-from plano_asgi.errors import StoreError
 from plano_asgi.events import DECISION_LOG_FAILED, get_logger
 
 MOST_WAITING: Final = 1_000
@@ -23,16 +24,16 @@ class BackgroundWriter:
     """
 
     def __init__(self, write: Callable[[Sequence[Entry]], object]) -> None:
-        """Take what writes, which may block, and raise a `StoreError` and nothing else."""
+        """Take what writes, which may block; what it raises costs the entries that it was given."""
         self._write = write
-        self._lock = Lock()
-        self._process = 0
         self._start_empty()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=partial(_call, WeakMethod(self._start_empty)))
 
     def _start_empty(self) -> None:
+        self._lock = Lock()
         self._waiting: Queue[Entry | Event] = Queue(MOST_WAITING)
         self._thread: Thread | None = None
-        self._process = os.getpid()
 
     def put(self, entry: Entry) -> None:
         """Have an entry written soon; never blocks."""
@@ -44,7 +45,7 @@ class BackgroundWriter:
 
     def flush(self) -> None:
         """Return when all that waits is written, or after five seconds."""
-        if self._thread is None or self._process != os.getpid():
+        if self._thread is None:
             return
         written = Event()
         try:
@@ -54,13 +55,9 @@ class BackgroundWriter:
         written.wait(_FLUSH_S)
 
     def _ensure_thread(self) -> None:
-        if self._thread and self._process == os.getpid():
+        if self._thread:
             return
-        if self._process != os.getpid():
-            self._lock = Lock()  # that of the parent may have been held when the fork was made
         with self._lock:
-            if self._process != os.getpid():
-                self._start_empty()
             if self._thread is None:
                 self._thread = Thread(target=self._work, args=(self._waiting,), name="plano-decision-log", daemon=True)
                 self._thread.start()
@@ -82,5 +79,11 @@ class BackgroundWriter:
         try:
             if entries:
                 self._write(entries)
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the entries that come later are written
             get_logger().warning(DECISION_LOG_FAILED, error=type(error).__name__, lost=len(entries))
+
+
+def _call(method: WeakMethod[Callable[[], None]]) -> None:
+    """Call a method of somebody who may be gone."""
+    if alive := method():
+        alive()

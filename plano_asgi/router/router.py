@@ -1,13 +1,11 @@
 """`Router`: a call's session, a decision within a deadline, one event."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from logging import INFO
 from time import perf_counter
-from typing import Final, TypeVar
-
-import anyio.to_thread
+from typing import Final
 
 from plano_asgi.classify import Classifier
 from plano_asgi.classify.trusting import trusted
@@ -23,6 +21,7 @@ from plano_asgi.router.classifications import Classifications
 from plano_asgi.router.deciding import Case, Deciding, OnError, Pending
 from plano_asgi.router.experimenting import Arm, Experiment, Experiments
 from plano_asgi.router.following import Following, told_of_switch
+from plano_asgi.router.reading import is_long, read
 from plano_asgi.router.repeated_start import RepeatedStart
 from plano_asgi.router.selecting import Selecting
 from plano_asgi.router.sessions import Sessions
@@ -30,10 +29,7 @@ from plano_asgi.router.stand_in import stand_in
 from plano_asgi.router.waiting import wait_async, wait_blocking
 from plano_asgi.stores import Store
 
-LONG_CONVERSATION: Final = 1_000  # messages; reading more than that takes too long for an event loop
 WARM_UP_TEXT: Final = "Which of these routes would take a call such as this one, if any of them does?"
-
-_Result = TypeVar("_Result")
 
 
 class Router:
@@ -190,22 +186,23 @@ class Router:
     async def aroute(self, call: LLMCall, *, bypass: bool = False, is_translated: bool = True) -> RoutingDecision:
         """Return where the call goes, without blocking the event loop; the same as `route` in everything else."""
         started = perf_counter()
-        case = self._deciding.case_of(call, bypass=bypass)
+        case, on_thread = self._deciding.case_of(call, bypass=bypass), is_long(call)
         if isinstance(case, RoutingDecision):
-            return self._reported(self._fitted(case, call, is_translated=is_translated), call, started)
-        is_long = len(call.conversation) > LONG_CONVERSATION
-        arm = await _read(partial(self._arm_of, case), is_long=is_long)
+            decision = self._fitted(case, call, is_translated=is_translated)
+            return await read(partial(self._reported, decision, call, started), on_thread=on_thread)
+        arm = await read(partial(self._arm_of, case), on_thread=on_thread)
         followed, deciding = arm.followed, arm.deciding
         standing = self._following.standing(followed, await self._following.arecall(followed))
         begun: RoutingDecision | Pending | None = self._following.held(followed, standing)
         if begun is None:
-            begun = await _read(partial(deciding.begin, followed.case, followed.conversation), is_long=is_long)
+            begun = await read(partial(deciding.begin, followed.case, followed.conversation), on_thread=on_thread)
         if isinstance(begun, Pending):
             begun = deciding.conclude(begun, await wait_async(begun.scores, deciding.deadline_ms / 1000))
         settled = self._following.settled(self._qualified(begun), followed, standing)
         decision = self._fitted(settled, call, is_translated=is_translated)
         await self._following.aremember(standing, decision)
-        return self._tried(self._reported(replace(decision, trial=arm.trial), call, started), arm, begun)
+        report = partial(self._reported, replace(decision, trial=arm.trial), call, started)
+        return self._tried(await read(report, on_thread=on_thread), arm, begun)
 
     def made_elsewhere(self, call: LLMCall, decision: RoutingDecision) -> RoutingDecision:
         """Return a decision that whoever makes the call knew without asking, logged and counted as one of this router.
@@ -287,11 +284,6 @@ def _of_session(decision: RoutingDecision) -> dict[str, object]:
 
 def _of_trial(decision: RoutingDecision) -> dict[str, object]:
     return {"experiment": decision.trial.experiment, "arm": decision.trial.arm} if decision.trial else {}
-
-
-async def _read(work: Callable[[], _Result], *, is_long: bool) -> _Result:
-    """Return what comes of reading a conversation; a long one is read on a thread."""
-    return await anyio.to_thread.run_sync(work) if is_long else work()
 
 
 def _milliseconds_since(started: float) -> float:

@@ -1,8 +1,6 @@
 """`Sessions`: what is remembered of calls that belong together, and never a reason that a call fails."""
 
 from dataclasses import dataclass, field
-from time import monotonic
-from typing import Final
 
 from plano_asgi.conversation import LLMCall
 from plano_asgi.errors import StoreError
@@ -10,8 +8,7 @@ from plano_asgi.events import SESSIONS_FAILED, get_logger
 from plano_asgi.policy import Turn, place_of
 from plano_asgi.router.session_store import Pins, SessionStore
 from plano_asgi.sessions import DecideOn, Pin, Place
-
-REST_S: Final = 1.0
+from plano_asgi.stores.rest import Rest
 
 
 @dataclass(slots=True)
@@ -31,7 +28,7 @@ class Sessions:
     secret: bytes = field(repr=False)
     decide_on: DecideOn = DecideOn.USER_TURN
     switch_budget_pct: float | None = None
-    _rests_until: float = 0.0
+    _rest: Rest = field(default_factory=Rest)
 
     def place_of(self, call: LLMCall, turn: Turn) -> Place | None:
         """Return where a call stands among others, None where it belongs to no session."""
@@ -39,42 +36,42 @@ class Sessions:
 
     def recall(self, place: Place) -> Pins:
         """Return what is known of a session, the latest first; blocks where the store is elsewhere."""
-        if monotonic() < self._rests_until:
+        if self._rest.is_on:
             return ()
         try:
             return self.store.read(place.key)
         except StoreError as error:
-            self._rest(error)
+            self._note(error)
             return ()
 
     async def arecall(self, place: Place) -> Pins:
         """Return the same as `recall`, without blocking the event loop."""
-        if monotonic() < self._rests_until:
+        if self._rest.is_on:
             return ()
         try:
             return await self.store.aread(place.key)
         except StoreError as error:
-            self._rest(error)
+            self._note(error)
             return ()
 
     def remember(self, place: Place, pin: Pin) -> None:
         """Keep a pin; blocks where the store is elsewhere."""
-        if monotonic() < self._rests_until:
+        if self._rest.is_on:
             return
         try:
             self.store.push(place.key, pin)
         except StoreError as error:
-            self._rest(error)
+            self._note(error)
 
     async def aremember(self, place: Place, pin: Pin) -> None:
         """Do the same as `remember`, without blocking the event loop."""
-        if monotonic() < self._rests_until:
+        if self._rest.is_on:
             return
         try:
             await self.store.apush(place.key, pin)
         except StoreError as error:
-            self._rest(error)
+            self._note(error)
 
-    def _rest(self, error: StoreError) -> None:
-        self._rests_until = monotonic() + REST_S
+    def _note(self, error: StoreError) -> None:
+        self._rest.begin_after(error)
         get_logger().warning(SESSIONS_FAILED, error=type(error).__name__, detail=str(error))

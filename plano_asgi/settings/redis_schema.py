@@ -10,7 +10,7 @@ class RedisSettings(Section):
     Attributes:
         url: `redis://`, `rediss://` or `unix://`, with the password if there is one.
         prefix: What every key of ours begins with.
-        timeout_ms: Milliseconds for a connection, and for each answer.
+        timeout_ms: Milliseconds for a free connection, for a new one, and for each answer.
     """
 
     url: SecretText | None = None

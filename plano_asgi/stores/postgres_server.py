@@ -7,14 +7,13 @@ from functools import partial
 from threading import BoundedSemaphore, Lock
 from typing import Final, LiteralString
 
-import anyio.to_thread
-
-from plano_asgi.errors import MissingExtraError, StoreError
+from plano_asgi.errors import MissingExtraError, StoreBusyError, StoreError
 from plano_asgi.secret import Secret
+from plano_asgi.stores.own_threads import OwnThreads
 
 try:
     import psycopg
-    from psycopg import Connection, OperationalError
+    from psycopg import Connection
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 except ImportError as error:  # psycopg itself raises one where libpq is missing
     raise MissingExtraError("postgres", needed_for="the setting postgres.url") from error
@@ -26,7 +25,8 @@ class PostgresServer:
     """A PostgreSQL server; connected when it is first asked, again after every fault, and after a fork anew.
 
     Bounded by `connections` and by `timeout_s` for a connection, for a free one, and for each answer. Each statement is
-    a transaction of its own. Nothing is tried again.
+    a transaction of its own. Nothing is tried again. Where no connection becomes free in time, its errors are a
+    `StoreBusyError`. Event loops ask on threads of its own.
     """
 
     def __init__(self, url: Secret, *, timeout_s: float = 1.0, connections: int = 16) -> None:
@@ -46,6 +46,7 @@ class PostgresServer:
             raise ValueError("no URL of a PostgreSQL server") from None
         self._url: Final = url
         self._timeout_s: Final = timeout_s
+        self._threads: Final = OwnThreads(connections, patience_s=timeout_s)
         self._free: Final = BoundedSemaphore(connections)
         self._lock: Final = Lock()
         self._idle: list[Connection[Row]] = []
@@ -61,12 +62,14 @@ class PostgresServer:
             with self._connection() as connection:
                 cursor = connection.execute(statement, values)
                 return cursor.fetchall() if cursor.description else []
+        except StoreBusyError:
+            raise
         except (psycopg.Error, OSError) as error:
             raise _failed(error) from None
 
     async def aask(self, statement: LiteralString, values: Sequence[object] = ()) -> list[Row]:
         """Return the rows that a statement gives without blocking the event loop; the same as `ask` in all else."""
-        return await anyio.to_thread.run_sync(partial(self.ask, statement, values))
+        return await self._threads.run(partial(self.ask, statement, values))
 
     def close(self) -> None:
         """Close the connections that nobody uses; the next question opens new ones."""
@@ -78,7 +81,9 @@ class PostgresServer:
     @contextmanager
     def _connection(self) -> Iterator["Connection[Row]"]:
         if not self._free.acquire(timeout=self._timeout_s):
-            raise OperationalError("all connections are in use")
+            raise StoreBusyError(
+                "all connections to PostgreSQL are in use; fewer calls at once, or a longer timeout_ms"
+            )
         try:
             connection = self._taken() or self._connected()
             try:

@@ -1,17 +1,18 @@
 """A Redis server, asked by commands and scripts, from threads and from event loops. Home of redis."""
 
-from asyncio import get_running_loop
+import asyncio
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha1
 from itertools import count
+from queue import Empty
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio.to_thread
 from anyio.lowlevel import RunVar
 
-from plano_asgi.errors import MissingExtraError, StoreError
+from plano_asgi.errors import MissingExtraError, StoreBusyError, StoreError
 from plano_asgi.secret import Secret
+from plano_asgi.stores.own_threads import OwnThreads
 
 try:
     import redis
@@ -41,8 +42,8 @@ class RedisScript:
 class RedisServer:
     """A Redis server; connected when it is first asked, again after every fault, and after a fork anew.
 
-    Bounded by `connections` for threads and as many for each event loop, and by `timeout_s` for each answer. Nothing is
-    tried again.
+    Bounded by `connections` for threads and as many for each event loop, and by `timeout_s` for a free one and for each
+    answer. Nothing is tried again. Where no connection becomes free in time, its errors are a `StoreBusyError`.
     """
 
     def __init__(self, url: Secret, *, timeout_s: float = 0.25, connections: int = 64) -> None:
@@ -50,7 +51,7 @@ class RedisServer:
 
         Args:
             url: `redis://`, `rediss://` or `unix://`, with the password if there is one.
-            timeout_s: Seconds for a connection, and for each answer.
+            timeout_s: Seconds for a free connection, for a new one, and for each answer.
             connections: Most connections at a time.
 
         Raises:
@@ -61,10 +62,12 @@ class RedisServer:
             "socket_timeout": timeout_s,
             "socket_connect_timeout": timeout_s,
             "max_connections": connections,
+            "timeout": timeout_s,
             "retry": Retry(NoBackoff(), 0),
         }
+        self._threads: Final = OwnThreads(connections, patience_s=timeout_s)
         self._of_this_loop: RunVar[AsyncRedis | None] = RunVar(f"plano_asgi_redis_{next(_numbers)}")
-        redis.ConnectionPool.from_url(url.reveal(), **self._bounds).close()  # a URL that is none is told at start-up
+        redis.BlockingConnectionPool.from_url(url.reveal(), **self._bounds).close()  # tells a URL that is none
 
     def ask(self, *command: Argument) -> Any:  # noqa: ANN401 - what a command answers is its own
         """Return the answer to a command; blocks.
@@ -80,7 +83,7 @@ class RedisServer:
     async def aask(self, *command: Argument) -> Any:  # noqa: ANN401 - same
         """Return the answer to a command without blocking the event loop; the same as `ask` in everything else."""
         if not _is_asyncio():
-            return await anyio.to_thread.run_sync(self.ask, *command)
+            return await self._threads.run(partial(self.ask, *command))
         try:
             return await self._async_client().execute_command(*command)
         except (RedisError, OSError) as error:
@@ -103,7 +106,7 @@ class RedisServer:
     async def arun(self, script: RedisScript, keys: Sequence[str], *arguments: Argument) -> Any:  # noqa: ANN401 - same
         """Return what a script returns without blocking the event loop; the same as `run` in everything else."""
         if not _is_asyncio():
-            return await anyio.to_thread.run_sync(self.run, script, keys, *arguments)
+            return await self._threads.run(partial(self.run, script, keys, *arguments))
         client = self._async_client()
         try:
             try:
@@ -127,12 +130,13 @@ class RedisServer:
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401 - redis types every answer as one for both kinds of client
-        return redis.Redis.from_url(self._url.reveal(), **self._bounds)
+        return redis.Redis.from_pool(redis.BlockingConnectionPool.from_url(self._url.reveal(), **self._bounds))
 
     def _async_client(self) -> Any:  # noqa: ANN401 - same
         client = self._of_this_loop.get(None)
         if client is None:
-            client = redis.asyncio.Redis.from_url(self._url.reveal(), **self._bounds)
+            pool = redis.asyncio.BlockingConnectionPool.from_url(self._url.reveal(), **self._bounds)
+            client = redis.asyncio.Redis.from_pool(pool)
             self._of_this_loop.set(client)
         return client
 
@@ -140,11 +144,15 @@ class RedisServer:
 def _is_asyncio() -> bool:
     """Return whether the running event loop is asyncio's, the only one that redis works in."""
     try:
-        get_running_loop()
+        asyncio.get_running_loop()
     except RuntimeError:
         return False
     return True
 
 
 def _failed(error: Exception) -> StoreError:
+    if isinstance(
+        error.__context__, Empty | asyncio.TimeoutError
+    ):  # what the pools meet while they wait for a free one
+        return StoreBusyError("all connections to Redis are in use; raise redis.timeout_ms where bursts are usual")
     return StoreError(f"Redis cannot be asked ({type(error).__name__}); see whether it runs at redis.url")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 
 from plano_asgi import ConfigurationError, MissingExtraError
 from plano_asgi.assembly import build_router
+from plano_asgi.observe.sqlite_decisions import SqliteDecisions
 from plano_asgi.testing import FixedClassifier, routed_by
 from plano_asgi_langchain import ChatPlano, Route
 
@@ -66,6 +68,36 @@ def test_targets_are_called_where_the_file_says(file: Path, llmock: LLMock, text
 
     assert answer.response_metadata["model_name"] == answers
     assert llmock.last_request.model == answers
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["allow_lists: [{models: [openai/*]}]", "ratelimits: [{limit: {requests: 1, unit: day}}]"],
+    ids=["allow-lists", "limits"],
+)
+def test_what_nobody_would_be_held_to_is_a_fault(file: Path, more: str) -> None:
+    """Limits and allow-lists are not passed over in silence; the message says where they are held."""
+    file.write_text(f"{file.read_text(encoding='utf-8')}{more}\n", encoding="utf-8")
+
+    with pytest.raises(ConfigurationError, match=r"allow_lists: .* held over ASGI; call plano-asgi serve"):
+        ChatPlano.from_config(file)
+
+
+def test_decisions_are_in_the_decision_log(file: Path, tmp_path: Path) -> None:
+    """A chat model's decisions are written where `decision_log` says."""
+    log = tmp_path / "log.sqlite"
+    written = f"decision_log: {{store: sqlite, path: {log}}}\n"
+    file.write_text(file.read_text(encoding="utf-8") + written, encoding="utf-8")
+    llm = ChatPlano.from_config(file)
+
+    with routed_by({"python": "code_generation"}):
+        llm.decide("python")
+
+    store = SqliteDecisions(log, size=9, ttl_s=60)
+    until = monotonic() + 10
+    while not (kept := list(store.newest())) and monotonic() < until:
+        sleep(0.01)
+    assert [one.entry["route"] for one in kept] == ["code_generation"]
 
 
 def test_targets_are_given_their_own_keys(file: Path) -> None:

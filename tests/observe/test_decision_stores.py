@@ -12,10 +12,11 @@ from time import monotonic, sleep
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from plano_asgi.conversation import LLMCall
+from plano_asgi.conversation import ApiFormat, LLMCall, Message, Role
 from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Source
 from plano_asgi.errors import StoreError
 from plano_asgi.observe.decision_stores import DecisionStore, Entry, MemoryDecisions
@@ -28,6 +29,9 @@ from plano_asgi.stores.redis_server import RedisServer
 
 ROOT = Path(__file__).parents[2]
 DAY_S = 86_400.0
+DECISION = RoutingDecision(
+    route=None, models=(), would_use=None, reason=Reason.NO_MATCH, source=Source.NONE, policy=PolicySource.CONFIG
+)
 
 Make = Callable[..., DecisionStore]
 
@@ -194,20 +198,56 @@ def test_a_store_that_fails_costs_entries_and_no_call() -> None:
     assert [(line["event"], line["lost"]) for line in logs] == [("plano.decision_log_failed", 1)]
 
 
+def test_whatever_a_store_raises_the_log_goes_on() -> None:
+    """An entry that no store can write down is lost with a warning, and those that come later are written."""
+    written: list[Entry] = []
+
+    def write(entries: Any) -> None:
+        if not written:
+            written.append({})
+            raise TypeError("no JSON")
+        written.extend(entries)
+
+    writer = BackgroundWriter(write)
+    with capture_logs() as logs:
+        writer.put(entry(1))
+        writer.flush()
+        writer.put(entry(2))
+        writer.flush()
+
+    assert [one["number"] for one in written[1:]] == [2]
+    assert [(line["error"], line["lost"]) for line in logs] == [("TypeError", 1)]
+
+
+def test_halves_of_characters_are_logged(make: Make) -> None:
+    """A host's own call may hold a lone surrogate, which no JSON can carry; its entry has a question mark there."""
+    store = make()
+    journal = DecisionJournal(store, classifier="fixed", hash_key=b"k", keeps_conversations=True)
+    text = "what \udc80"
+    message = Message(role=Role.ASSISTANT, text=text, tool_calls=(text,))
+    with capture_logs() as logs:
+        journal.decided(
+            LLMCall(api_format=ApiFormat.CHAT_COMPLETIONS, model=text, conversation=(message,)), DECISION, None
+        )
+        journal.close()
+
+    (found,) = journal.newest(limit=9).entries
+    assert orjson.loads(orjson.dumps(found)) == found
+    turn = {"role": "assistant", "text": "what ?", "tool_calls": ["what ?"], "has_image": False}
+    assert (found["requested_model"], found["conversation"], logs) == ("what ?", [turn], [])
+
+
 def test_redis_that_is_away_is_survived(redis_server: Any) -> None:
     """While Redis is away decisions are made and their entries lost; afterwards the log goes on."""
     server = RedisServer(Secret(redis_server.url), timeout_s=1)
     store = RedisDecisions(server, prefix="p:", size=9, ttl_s=DAY_S)
     journal = DecisionJournal(store, classifier="fixed", hash_key=b"k", keeps_conversations=False)
-    decision = RoutingDecision(
-        route=None, models=(), would_use=None, reason=Reason.NO_MATCH, source=Source.NONE, policy=PolicySource.CONFIG
-    )
     redis_server.stop()
     with capture_logs() as logs:
-        journal.decided(LLMCall.from_text("one"), decision, None)
+        journal.decided(LLMCall.from_text("one"), DECISION, None)
         journal.close()
     redis_server.start()
-    journal.decided(LLMCall.from_text("two"), decision, None)
+    journal.decided(LLMCall.from_text("two"), DECISION, None)
     journal.close()
 
     assert [line["event"] for line in logs] == ["plano.decision_log_failed"]
@@ -237,6 +277,36 @@ print(sorted(kept.entry["by"] for kept in store.newest()))
     ran = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
 
     assert ran.stdout.strip() == "['child', 'parent', 'parent']"
+
+
+def test_threads_of_a_forked_worker_share_one_writer() -> None:
+    """Entries that many threads of a child put at once are written by one thread, and none is lost."""
+    program = """
+import os, sys, threading
+from plano_asgi.observe.writing import BackgroundWriter
+sys.setswitchinterval(1e-6)
+written = []
+writer = BackgroundWriter(written.extend)
+writer.put({"by": "parent"})
+writer.flush()
+for _ in range(30):
+    child = os.fork()
+    if child:
+        assert os.waitpid(child, 0)[1] == 0
+        continue
+    written.clear()
+    gate = threading.Barrier(8)
+    threads = [threading.Thread(target=lambda: (gate.wait(), writer.put({"by": "child"}))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.flush()
+    writers = [thread.name for thread in threading.enumerate()].count("plano-decision-log")
+    os._exit(0 if (len(written), writers) == (8, 1) else 1)
+"""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], env=environ, check=True)
 
 
 def test_entries_of_the_future_are_no_trouble(make: Make) -> None:

@@ -57,6 +57,7 @@ def in_a_span(app: ASGIApp) -> ASGIApp:
     """Return an app as a host's instrumentation wraps it."""
 
     async def traced(scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve within a span."""
         with trace.get_tracer("host").start_as_current_span("host"):
             await app(scope, receive, send)
 
