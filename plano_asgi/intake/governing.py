@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from plano_asgi.decisions import RoutingDecision
-from plano_asgi.govern import Caller, Governor, allowed_of, fit_allow_list, quota_headers
+from plano_asgi.govern import Caller, Governor, check_named, fit_allow_list, quota_headers
 from plano_asgi.intake.rewriting import RawHeaders
 from plano_asgi.intake.routing_requests import RoutingRequest
 from plano_asgi.providers import ModelCatalog
@@ -39,8 +39,7 @@ class RewriteGovernor:
         """
         allowed, model = self.governor.allowed(caller), request.call.model
         if keeps_model:
-            provider = self.catalog.provider_of(self.catalog.qualified(model or ""))
-            allowed_of([provider] if provider else [], allowed)
+            check_named(model, allowed, catalog=self.catalog)
         else:
             decision = fit_allow_list(decision, allowed, catalog=self.catalog)
             model = decision.would_use

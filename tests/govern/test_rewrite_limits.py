@@ -102,10 +102,11 @@ allow_lists:
 
 
 def test_observed_calls_may_only_name_what_the_tenant_may_use(calls: Callable[..., list[httpx.Response]]) -> None:
-    """Where a share of calls keeps the client's model, that model is what has to be allowed."""
+    """Where a share of calls keeps the client's model, that has to be allowed, also where nobody declares it."""
     lists = "routing: {sample: 0}\nallow_lists: [{models: [large]}]"
 
-    assert calls(lists, {}, model="gpt-of-somebody")[0].status_code == 200
+    assert calls(lists, {})[0].status_code == 200
+    assert calls(lists, {}, model="gpt-of-somebody")[0].status_code == 403
     assert calls(lists, {}, model="small")[0].status_code == 403
     assert calls(lists, {}, model="openai/large")[0].status_code == 200
 
