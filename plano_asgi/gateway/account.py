@@ -5,9 +5,11 @@ from time import perf_counter
 
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.decisions import Attempt, RoutingDecision
-from plano_asgi.govern import Admission, quota_headers
+from plano_asgi.errors import NotAllowedError
+from plano_asgi.govern import Admission, AllowList, fit_allow_list, quota_headers
 from plano_asgi.guard import GuardedCall
 from plano_asgi.observe import CallOutcome, ObservedCall
+from plano_asgi.providers import ModelCatalog
 from plano_asgi.upstream import ForwardedAnswer
 from plano_asgi.wire.usage import Usage
 
@@ -17,7 +19,8 @@ class Account:
     """One call so far; belongs to that call alone.
 
     Attributes:
-        decision: Where the call goes; None until that is decided.
+        decision: Where the call goes, as its caller may know; None until that is decided.
+        refused: Where it would have gone, had its caller been allowed to use that; None where it is.
         guarded: The call as it may pass, where it was decided before it is served; nobody holds it beyond that.
         trail: Every model that was asked, in order.
         admission: What was counted against limits and budgets; None where there are none.
@@ -32,6 +35,7 @@ class Account:
     """
 
     decision: RoutingDecision | None = None
+    refused: RoutingDecision | None = None
     guarded: GuardedCall | None = None
     trail: list[Attempt] = field(default_factory=list)
     admission: Admission | None = None
@@ -43,6 +47,18 @@ class Account:
     started: float = field(default_factory=perf_counter)
     first_word_s: float | None = None
     observed: ObservedCall | None = None
+
+    def fitted(self, decision: RoutingDecision, *, allowed: AllowList, catalog: ModelCatalog) -> RoutingDecision:
+        """Return a decision with only what the caller may use; one of which nothing is left is noted as refused.
+
+        Raises:
+            NotAllowedError: Nothing is left; the caller is not told of what.
+        """
+        try:
+            return fit_allow_list(decision, allowed, catalog=catalog)
+        except NotAllowedError:
+            self.decision, self.refused = None, decision
+            raise
 
     @property
     def served(self) -> RoutingDecision | None:
@@ -61,7 +77,7 @@ class Account:
     def outcome(self) -> CallOutcome:
         """What has come of the call, now that it is over."""
         return CallOutcome(
-            decision=self.served,
+            decision=self.served or self.refused,
             status=self.status,
             end=self.end,
             usage=self.usage,

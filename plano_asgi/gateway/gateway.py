@@ -14,7 +14,7 @@ from plano_asgi.gateway.gateway_call import GatewayCall, nobody_for
 from plano_asgi.gateway.governing import answer_within_limits
 from plano_asgi.gateway.guarding import AnswerGuard, as_told
 from plano_asgi.gateway.speed import note_speed
-from plano_asgi.govern import ALL, Governor, allowed_of, fit_allow_list
+from plano_asgi.govern import ALL, AllowList, Governor, allowed_of
 from plano_asgi.guard import Guard, GuardedCall
 from plano_asgi.hops import check_hops, hops_of
 from plano_asgi.observe import CallObserver, ObservedCall
@@ -69,11 +69,14 @@ class Gateway:
         """Return where a call goes, and note it in its account; what is decided there already stands.
 
         Raises:
-            CallError: The call may not pass, or cannot be decided.
+            CallError: The call may not pass, cannot be decided, or is not its caller's to make.
         """
+        fit = partial(account.fitted, allowed=self._allowed(served), catalog=self.router.catalog)
         guarded = account.guarded = account.guarded or await self._guarded(served)
         if account.decision is None:
-            account.decision = await self.router.aroute(guarded.call, bypass=served.bypass)
+            account.decision = await self.router.aroute(guarded.call, bypass=served.bypass, fit=fit)
+        else:
+            account.decision = fit(account.decision)
         return account.decision
 
     async def serve(self, served: GatewayCall, account: Account) -> ForwardedAnswer:
@@ -158,10 +161,9 @@ class Gateway:
     ) -> tuple[ModelProvider, ...]:
         """Return who may serve a call, in order; those alone who have what it goes on from, where that is with them."""
         needs, catalog = needs_of(served.call, served.document.value), self.router.catalog
-        account.decision = None  # a model that the caller may not use is not named to it
-        allowed = self.governor.allowed(served.caller) if self.governor else ALL
-        decision = fit_allow_list(decided, allowed, catalog=catalog)
-        account.decision = decision = fit_capabilities(decision, needs, catalog=catalog)
+        allowed = self._allowed(served)
+        decision = account.fitted(fit_capabilities(decided, needs, catalog=catalog), allowed=allowed, catalog=catalog)
+        account.decision = decision
         pool = allowed_of(pool_of(decision, needs, catalog=catalog, to_default=self.to_default), allowed)
         pool = tuple(provider for provider in pool if owner is None or provider.model == owner)
         if not pool:
@@ -170,6 +172,9 @@ class Gateway:
             account.admission = await self.governor.admission(served.caller, served.document, route=decision.route)
             pool = await account.admission.preferred(pool)
         return pool
+
+    def _allowed(self, served: GatewayCall) -> AllowList:
+        return self.governor.allowed(served.caller) if self.governor else ALL
 
     async def _ask(self, question: _Question, account: Account, admit: Admit | None) -> ForwardedAnswer:
         """Return the answer; its session goes on with who has given it."""
@@ -199,7 +204,7 @@ class Gateway:
             note_speed(self.router.selecting.speeds, account)
 
     def _log(self, api_format: ApiFormat, account: Account) -> None:
-        decision = account.served
+        decision = account.outcome.decision
         if decision is None:
             return
         account.cost_usd = self._cost_usd(account)
