@@ -170,7 +170,8 @@ class Gateway:
             raise nobody_for(decision, needs)
         if self.governor:
             account.admission = await self.governor.admission(served.caller, served.document, route=decision.route)
-            pool = await account.admission.preferred(pool)
+            is_locked = decision.session is not None and decision.session.lock is not None
+            pool = pool if is_locked else await account.admission.preferred(pool, among=decision.models)
         return pool
 
     def _allowed(self, served: GatewayCall) -> AllowList:

@@ -270,6 +270,36 @@ def test_a_low_budget_prefers_the_cheapest_model(
     assert [answer.headers["x-plano-model"] for answer in answers] == ["openai/fine", "openai/large"]
 
 
+def test_a_low_budget_asks_no_last_resort_first(
+    configured: Callable[..., str], app_of: Callable[..., Starlette], ask_chat: Callable[..., httpx.Response]
+) -> None:
+    """The default model is not of the route: where it stands in for one that fails, it comes last, however cheap."""
+    more = (
+        f"budgets: [{{amount: 1, soft: 0, period: day, on_soft: cheapest}}]\nfailover: {{to_default: true}}\n{PRICES}"
+    )
+    more = more.replace("prices: {", "prices: {openai/default: {input: 1, output: 1}, ")
+    answer = ask_chat(app_of(configured("openai", "fine", "large", more=more), FixedClassifier({"code": 0.9})))
+
+    assert answer.headers["x-plano-model"] == "openai/large"
+
+
+def test_a_low_budget_changes_no_model_within_a_loop_of_tools(
+    mixed: Callable[..., Starlette], ask_chat: Callable[..., httpx.Response]
+) -> None:
+    """Who has begun to work with tools goes on; the cheapest model is asked first when the next turn begins."""
+    budget = "budgets: [{amount: 1, soft: 0.01, period: day, on_soft: cheapest}]"
+    app = mixed("openai/fine", "openai/large", more=f"{budget}\n{PRICES}")
+    tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
+    asked = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    turn: list[dict[str, Any]] = [{"role": "user", "content": "write code"}]
+    loop = [*turn, {"role": "assistant", "tool_calls": [asked]}, {"role": "tool", "tool_call_id": "1", "content": "x"}]
+    over = [*loop, {"role": "assistant", "content": "done"}, {"role": "user", "content": "and now more code"}]
+    answers = [ask_chat(app, messages=messages, tools=[tool], max_tokens=4) for messages in (turn, loop, over)]
+
+    assert [answer.headers["x-plano-model"] for answer in answers] == ["openai/fine", "openai/fine", "openai/large"]
+    assert "x-plano-budget" in answers[1].headers
+
+
 def test_models_that_nobody_has_a_price_for_are_told_at_start_up(mixed: Callable[..., Starlette]) -> None:
     """A budget that cannot count a model says so in the log."""
     with capture_logs() as logs:
