@@ -198,6 +198,7 @@ class Gateway:
         """Account for a call that is over, however it has ended; one that was not decided is not logged."""
         if account.observed is None:
             return
+        account.cost_usd = self._cost_usd(account)
         account.observed.ended(account.outcome)
         with identified(account.observed.identity):
             self._log(api_format, account)
@@ -208,7 +209,6 @@ class Gateway:
         decision = account.outcome.decision
         if decision is None:
             return
-        account.cost_usd = self._cost_usd(account)
         get_logger().info(
             CALL_FORWARDED,
             api_format=api_format.value,
@@ -227,16 +227,7 @@ class Gateway:
     def _cost_usd(self, account: Account) -> float | None:
         """Return what the call has cost as far as its tokens are counted; None where nobody can tell."""
         price = self.prices.price_of(account.answer.model) if self.prices and account.answer else None
-        usage = account.usage
-        if price is None or usage.input_tokens is None:
-            return None
-        cost = price.cost(
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens or 0,
-            cached_tokens=usage.cached_tokens or 0,
-            cache_write_tokens=usage.cache_write_tokens or 0,
-        )
-        return round(cost, 9)
+        return account.usage.cost_usd(price)
 
     async def aclose(self) -> None:
         """Close this event loop's connections; the next call opens new ones."""

@@ -95,6 +95,6 @@ class RequestReader:
         return read() if is_small else await anyio.to_thread.run_sync(read)
 
     def _tenant_of(self, headers: Headers) -> str | None:
-        """Return a digest of what the tenants' headers say, which gives no key away; None where none of them is sent."""
+        """Return a digest of what tenants' headers say, which gives no key away; None where none of them is sent."""
         sent = [(name, value) for name in self.tenant_headers if (value := headers.get(name))]
         return blake2b(repr(sent).encode(), digest_size=16, person=b"plano tenant").hexdigest() if sent else None

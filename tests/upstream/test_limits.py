@@ -238,6 +238,16 @@ def test_a_limit_is_for_those_that_it_names(
     assert anyio.run(ask) == statuses
 
 
+def test_a_limit_by_the_header_that_is_checked_is_not_evaded_by_another(
+    mixed: Callable[..., Starlette], ask_chat: Callable[..., httpx.Response]
+) -> None:
+    """A selector without a value counts by its own header; other keys beside it make no second limit."""
+    app = mixed("openai/fine", more=limits("selector: {key: authorization}, limit: {requests: 1, unit: hour}"))
+    senders = [{"authorization": "Bearer real", "x-api-key": junk} for junk in ("junk-1", "junk-2")]
+
+    assert [ask_chat(app, headers=sender).status_code for sender in senders] == [200, 429]
+
+
 @pytest.mark.parametrize(("status", "kind"), [(429, "rate_limit_error"), (402, "insufficient_quota")], ids=str)
 def test_a_budget_warns_and_then_refuses(
     mixed: Callable[..., Starlette], ask_chat: Callable[..., httpx.Response], status: int, kind: str
