@@ -1,7 +1,8 @@
-"""A credential that never shows itself."""
+"""Credentials: one that never shows itself, and the headers that they come in."""
 
 from typing import Final, NoReturn
 
+KEY_HEADERS: Final = ("x-api-key", "api-key", "authorization")  # in which callers show their keys
 _MASK: Final = "**********"
 
 

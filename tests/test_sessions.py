@@ -450,6 +450,41 @@ def test_endpoints_know_sessions_as_planos_clients_do(
     assert decided("hello", "b") == {"session_id": "s-1", "pinned": False, "switched": False}
 
 
+@pytest.mark.parametrize(
+    ("more", "header"),
+    [
+        ("", "authorization"),
+        ("", "x-api-key"),
+        ("allow_lists: [{selector: {key: X-Tenant, value: a}}, {}]\n", "x-tenant"),
+        ("allow_lists: [{selector: {key: x-tenant, value: a}}, {}]\nsessions: {tenant_header: x-team}\n", "x-tenant"),
+    ],
+    ids=["bearer", "key", "allow-list", "allow-list-beside-a-header"],
+)
+def test_callers_with_other_credentials_share_no_session(
+    app_of: Callable[..., Starlette], ask: Callable[..., httpx.Response], more: str, header: str
+) -> None:
+    """Who has another key, or another allow-list, has sessions of its own, though it says the same."""
+    app = app_of(BASE + more, Swayed({}))
+    body = {"messages": [{"role": "user", "content": "code"}]}
+    senders = [{header: "a"}, {header: "b"}, {header: "a"}, {}]
+    told = [ask(app, "POST", "/routing/v1/chat/completions", json=body, headers=sender).json() for sender in senders]
+
+    assert [answer["pinned"] for answer in told] == [False, False, True, False]
+    assert len({answer["session_id"] for answer in told}) == 3
+
+
+def test_a_tenants_header_takes_the_place_of_keys(
+    app_of: Callable[..., Starlette], ask: Callable[..., httpx.Response]
+) -> None:
+    """Where a header says who is who, a key may change within a session."""
+    app = app_of(BASE + "sessions: {tenant_header: X-Team}\n", Swayed({}))
+    body = {"messages": [{"role": "user", "content": "code"}]}
+    senders = [{"x-team": "a", "authorization": key} for key in ("Bearer 1", "Bearer 2")]
+    told = [ask(app, "POST", "/routing/v1/chat/completions", json=body, headers=sender).json() for sender in senders]
+
+    assert [answer["pinned"] for answer in told] == [False, True]
+
+
 def test_shared_sessions_need_a_server(settings_of: SettingsOf) -> None:
     """`sessions.store: redis` without `redis.url` is a fault at start-up."""
     with pytest.raises(ConfigurationError, match=r"sessions\.store.*redis\.url"):

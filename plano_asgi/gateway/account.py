@@ -5,8 +5,10 @@ from time import perf_counter
 
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.decisions import Attempt, RoutingDecision
-from plano_asgi.govern import Admission, quota_headers
+from plano_asgi.errors import NotAllowedError
+from plano_asgi.govern import Admission, AllowList, fit_allow_list, quota_headers
 from plano_asgi.observe import CallOutcome, ObservedCall
+from plano_asgi.providers import ModelCatalog
 from plano_asgi.upstream import ForwardedAnswer
 from plano_asgi.wire.usage import Usage
 
@@ -16,7 +18,8 @@ class Account:
     """One call so far; belongs to that call alone.
 
     Attributes:
-        decision: Where the call goes; None until that is decided.
+        decision: Where the call goes, as its caller may know; None until that is decided.
+        refused: Where it would have gone, had its caller been allowed to use that; None where it is.
         trail: Every model that was asked, in order.
         admission: What was counted against limits and budgets; None where there are none.
         cost_usd: What the call has cost so far; None where nobody knows.
@@ -30,6 +33,7 @@ class Account:
     """
 
     decision: RoutingDecision | None = None
+    refused: RoutingDecision | None = None
     trail: list[Attempt] = field(default_factory=list)
     admission: Admission | None = None
     cost_usd: float | None = None
@@ -40,6 +44,18 @@ class Account:
     started: float = field(default_factory=perf_counter)
     first_word_s: float | None = None
     observed: ObservedCall | None = None
+
+    def fitted(self, decision: RoutingDecision, *, allowed: AllowList, catalog: ModelCatalog) -> RoutingDecision:
+        """Return a decision with only what the caller may use; one of which nothing is left is noted as refused.
+
+        Raises:
+            NotAllowedError: Nothing is left; the caller is not told of what.
+        """
+        try:
+            return fit_allow_list(decision, allowed, catalog=catalog)
+        except NotAllowedError:
+            self.decision, self.refused = None, decision
+            raise
 
     @property
     def served(self) -> RoutingDecision | None:
@@ -58,7 +74,7 @@ class Account:
     def outcome(self) -> CallOutcome:
         """What has come of the call, now that it is over."""
         return CallOutcome(
-            decision=self.served,
+            decision=self.served or self.refused,
             status=self.status,
             end=self.end,
             usage=self.usage,

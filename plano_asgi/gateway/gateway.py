@@ -15,7 +15,7 @@ from plano_asgi.gateway.gateway_call import GatewayCall, nobody_for
 from plano_asgi.gateway.governing import answer_within_limits
 from plano_asgi.gateway.guarding import AnswerGuard, as_told
 from plano_asgi.gateway.speed import note_speed
-from plano_asgi.govern import ALL, Governor, allowed_of, fit_allow_list
+from plano_asgi.govern import ALL, AllowList, Governor, allowed_of
 from plano_asgi.guard import Guard, GuardedCall
 from plano_asgi.hops import check_hops, hops_of
 from plano_asgi.observe import CallObserver
@@ -70,10 +70,13 @@ class Gateway:
         """Return where a call goes, and note it in its account; what is decided there already stands.
 
         Raises:
-            CallError: The call cannot be decided.
+            CallError: The call cannot be decided, or is not its caller's to make.
         """
+        fit = partial(account.fitted, allowed=self._allowed(served), catalog=self.router.catalog)
         if account.decision is None:
-            account.decision = await self.router.aroute(served.call, bypass=served.bypass)
+            account.decision = await self.router.aroute(served.call, bypass=served.bypass, fit=fit)
+        else:
+            account.decision = fit(account.decision)
         return account.decision
 
     async def begin(self, served: GatewayCall, account: Account) -> BegunCall:
@@ -89,6 +92,7 @@ class Gateway:
         check_hops(hops_of(served.client_headers))
         identity = _identity_of(served)
         try:
+            self._allowed(served)  # a stranger costs nothing
             continued = await self._continued(served)
             if continued:
                 served = served.going_on(continued.call, continued.document)
@@ -172,18 +176,21 @@ class Gateway:
     ) -> tuple[ModelProvider, ...]:
         """Return who may serve a call, in order; those alone who have what it goes on from, where that is with them."""
         needs, catalog = needs_of(served.call, served.document.value), self.router.catalog
-        account.decision = None  # a model that the caller may not use is not named to it
-        allowed = self.governor.allowed(served.caller) if self.governor else ALL
-        decision = fit_allow_list(decided, allowed, catalog=catalog)
-        account.decision = decision = fit_capabilities(decision, needs, catalog=catalog)
+        allowed = self._allowed(served)
+        decision = account.fitted(fit_capabilities(decided, needs, catalog=catalog), allowed=allowed, catalog=catalog)
+        account.decision = decision
         pool = allowed_of(pool_of(decision, needs, catalog=catalog, to_default=self.to_default), allowed)
         pool = tuple(provider for provider in pool if owner is None or provider.model == owner)
         if not pool:
             raise nobody_for(decision, needs)
         if self.governor:
             account.admission = await self.governor.admission(served.caller, served.document, route=decision.route)
-            pool = await account.admission.preferred(pool)
+            is_locked = decision.session is not None and decision.session.lock is not None
+            pool = pool if is_locked else await account.admission.preferred(pool, among=decision.models)
         return pool
+
+    def _allowed(self, served: GatewayCall) -> AllowList:
+        return self.governor.allowed(served.caller) if self.governor else ALL
 
     async def _ask(self, question: _Question, account: Account, admit: Admit | None) -> ForwardedAnswer:
         """Return the answer; its session goes on with who has given it."""
@@ -206,6 +213,7 @@ class Gateway:
         """Account for a call that is over, however it has ended; one that was not decided is not logged."""
         if account.observed is None:
             return
+        account.cost_usd = self._cost_usd(account)
         account.observed.ended(account.outcome)
         with identified(account.observed.identity):
             self._log(api_format, account)
@@ -213,10 +221,9 @@ class Gateway:
             note_speed(self.router.selecting.speeds, account)
 
     def _log(self, api_format: ApiFormat, account: Account) -> None:
-        decision = account.served
+        decision = account.outcome.decision
         if decision is None:
             return
-        account.cost_usd = self._cost_usd(account)
         get_logger().info(
             CALL_FORWARDED,
             api_format=api_format.value,
@@ -235,16 +242,7 @@ class Gateway:
     def _cost_usd(self, account: Account) -> float | None:
         """Return what the call has cost as far as its tokens are counted; None where nobody can tell."""
         price = self.prices.price_of(account.answer.model) if self.prices and account.answer else None
-        usage = account.usage
-        if price is None or usage.input_tokens is None:
-            return None
-        cost = price.cost(
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens or 0,
-            cached_tokens=usage.cached_tokens or 0,
-            cache_write_tokens=usage.cache_write_tokens or 0,
-        )
-        return round(cost, 9)
+        return account.usage.cost_usd(price)
 
     async def aclose(self) -> None:
         """Close this event loop's connections; the next call opens new ones."""

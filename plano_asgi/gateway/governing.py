@@ -19,6 +19,8 @@ async def answer_within_limits(
 ) -> ForwardedAnswer:
     """Return the answer of a question that is told whom it may ask; closing its pieces settles what was held for it.
 
+    What a caller gives up while somebody is asked is counted by its estimate, since the provider may charge for it all.
+
     Raises:
         CallError: There is none; that of a limit where it is why nobody was asked.
     """
@@ -27,8 +29,9 @@ async def answer_within_limits(
         return await ask(None)
     try:
         answer = await ask(admission.admit)
-    except BaseException:
-        await admission.settle(None)
+    except BaseException as error:
+        is_given_up = not isinstance(error, Exception)
+        await admission.settle(Usage() if is_given_up else None)
         raise
     is_served = answer.status < HTTPStatus.BAD_REQUEST
     return replace(answer, pieces=_Counted(answer.pieces, admission, is_served=is_served, is_stream=is_stream))

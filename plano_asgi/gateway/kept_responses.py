@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, Self
 
+from plano_asgi.secret import KEY_HEADERS
 from plano_asgi.wire.exact_json import read_json, write_json
 
-_CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"api-key"})
+_CREDENTIALS: Final = frozenset(name.encode() for name in KEY_HEADERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

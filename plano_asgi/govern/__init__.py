@@ -1,6 +1,6 @@
 """What callers may use, and how much of it: allow-lists, limits and budgets."""
 
-from plano_asgi.govern.allow_lists import ALL, AllowList, allowed_of, fit_allow_list
+from plano_asgi.govern.allow_lists import ALL, AllowList, allowed_of, check_named, fit_allow_list
 from plano_asgi.govern.callers import Caller, Pseudonyms, Selector
 from plano_asgi.govern.counting import Charge, Counters, Hold, Ruling, Settlement, Standing
 from plano_asgi.govern.estimates import estimate_of
@@ -37,6 +37,7 @@ __all__ = [
     "Standing",
     "WhenSoft",
     "allowed_of",
+    "check_named",
     "estimate_of",
     "fit_allow_list",
     "model_matches",

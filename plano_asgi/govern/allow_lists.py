@@ -87,6 +87,16 @@ def allowed_of(pool: Sequence[ModelProvider], allowed: AllowList) -> tuple[Model
     return left
 
 
+def check_named(model: str | None, allowed: AllowList, *, catalog: ModelCatalog) -> None:
+    """Guarantee that a model which a caller names itself may be used, whether or not it is declared; none always may.
+
+    Raises:
+        NotAllowedError: It may not.
+    """
+    if model and not allowed.has_model(catalog.qualified(model)):
+        raise _refused()
+
+
 def _refused() -> NotAllowedError:
     return NotAllowedError(
         "you may not use the model that would serve this call; name another", code="model_not_allowed"

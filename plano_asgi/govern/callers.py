@@ -11,11 +11,10 @@ from typing import Final
 
 import orjson
 
-from plano_asgi.secret import Secret
+from plano_asgi.secret import KEY_HEADERS, Secret
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
-_KEY_HEADERS: Final = ("x-api-key", "api-key", "authorization")
 _BEARER: Final = re.compile(r"bearer\s+", re.IGNORECASE)
 _NETWORK_BITS: Final = 64  # of IPv6 what a household or a server is given: one may choose all the rest
 
@@ -47,7 +46,7 @@ class Caller:
     @property
     def api_key(self) -> str:
         """The key that the caller shows, empty where it shows none."""
-        for name in _KEY_HEADERS:
+        for name in KEY_HEADERS:
             if given := self.header(name):
                 return _BEARER.sub("", given, count=1)
         return ""

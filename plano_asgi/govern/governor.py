@@ -1,6 +1,6 @@
 """`Governor`: what callers may use, and how much of it. `Admission`: one call against all that."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil, inf
@@ -85,13 +85,18 @@ class Admission:
         self._refusal: CallError | None = None
         self.counted: tuple[Counted, ...] = ()
 
-    async def preferred(self, pool: tuple[ModelProvider, ...]) -> tuple[ModelProvider, ...]:
+    async def preferred(self, pool: tuple[ModelProvider, ...], *, among: Collection[str]) -> tuple[ModelProvider, ...]:
         """Return those who may serve the call in the order in which to ask: the cheapest first, where a budget asks so.
 
         One more question to the counters, where such a budget covers the call.
+
+        Args:
+            pool: Who may serve it.
+            among: The qualified models that are each as good as the other; the rest stay last resorts.
         """
+        alike = [provider for provider in pool if provider.model in among]
         thrifty = [quota for quota in self._quotas if quota.when_soft is WhenSoft.CHEAPEST and quota.soft is not None]
-        if not thrifty or len(pool) < 2:  # noqa: PLR2004 - one alone is the cheapest
+        if not thrifty or len(alike) < 2:  # noqa: PLR2004 - one alone is the cheapest
             return pool
         quotas = [quota for quota in thrifty if quota.reach.has_model(pool[0].model)]
         charges = [self._charge(quota, pool[0].model, 0) for quota in quotas]
@@ -102,7 +107,8 @@ class Admission:
         pairs = zip(quotas, ruling.standings, strict=True)
         if not any(standing.used >= quota.soft for quota, standing in pairs if quota.soft is not None):
             return pool
-        return tuple(sorted(pool, key=lambda provider: self._cost(provider.model)))
+        rest = (provider for provider in pool if provider not in alike)
+        return (*sorted(alike, key=lambda provider: self._cost(provider.model)), *rest)
 
     async def admit(self, model: str, *, is_final: bool = False) -> CallError | None:
         """Return why a qualified model may not be asked now; else hold what asking it is thought to take.

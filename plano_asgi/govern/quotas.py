@@ -1,12 +1,11 @@
 """Quotas: how much of what may be used, in which time, and whose calls count together."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
 from hashlib import sha256
-from math import ceil
 from types import MappingProxyType
 from typing import Final
 
@@ -175,12 +174,5 @@ class Use:
 def use_of(usage: Usage, price: Price | None) -> Use:
     """Return what a call uses by its tokens; those that nobody has counted are none."""
     read, written = usage.input_tokens or 0, usage.output_tokens or 0
-    cost = 0.0
-    if price:
-        cost = price.cost(
-            input_tokens=read,
-            output_tokens=written,
-            cached_tokens=usage.cached_tokens or 0,
-            cache_write_tokens=usage.cache_write_tokens or 0,
-        )
-    return Use(input_tokens=read, output_tokens=written, cost=ceil(cost * NANODOLLARS))
+    cost = replace(usage, input_tokens=read).cost_usd(price) or 0.0
+    return Use(input_tokens=read, output_tokens=written, cost=round(cost * NANODOLLARS))

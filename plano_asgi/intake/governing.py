@@ -1,12 +1,14 @@
 """Limits and allow-lists where an app serves the calls: what its callers are held to, and what they are told."""
 
 from dataclasses import dataclass
+from functools import partial
 
-from plano_asgi.decisions import RoutingDecision
-from plano_asgi.govern import Caller, Governor, allowed_of, fit_allow_list, quota_headers
+from plano_asgi.conversation import LLMCall
+from plano_asgi.govern import Caller, Governor, check_named, fit_allow_list, quota_headers
 from plano_asgi.intake.rewriting import RawHeaders
 from plano_asgi.intake.routing_requests import RoutingRequest
 from plano_asgi.providers import ModelCatalog
+from plano_asgi.router import Fit, all_of_it
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,31 +25,39 @@ class RewriteGovernor:
     catalog: ModelCatalog
     is_telling: bool
 
-    async def govern(
-        self, caller: Caller, request: RoutingRequest, decision: RoutingDecision, *, keeps_model: bool
-    ) -> tuple[RoutingDecision, RawHeaders]:
-        """Return the decision, within what the caller may use, and what its answer is to be told of limits.
+    def fit_for(self, caller: Caller, call: LLMCall, *, keeps_model: bool) -> Fit:
+        """Return what leaves of a decision what the caller may use, for a call that it may make.
+
+        Args:
+            caller: Who makes the call.
+            call: The call.
+            keeps_model: Whether the app reads the model that the client has named, whatever is decided.
+
+        Raises:
+            NotAllowedError: The caller is unknown, or may not use the model that it has named.
+        """
+        allowed = self.governor.allowed(caller)
+        if not keeps_model:
+            return partial(fit_allow_list, allowed=allowed, catalog=self.catalog)
+        check_named(call.model, allowed, catalog=self.catalog)
+        return all_of_it
+
+    async def count(self, caller: Caller, request: RoutingRequest, model: str | None, route: str | None) -> RawHeaders:
+        """Return what the answer to a call is to be told of limits, having counted the call against them.
 
         Args:
             caller: Who makes the call.
             request: The call.
-            decision: What was decided.
-            keeps_model: Whether the app reads the model that the client has named, whatever was decided.
+            model: The model that the app reads, as the client has named it or qualified; None where there is none.
+            route: The route that the call was decided for, or None.
 
         Raises:
-            CallError: The caller may not use the model, or has used up a limit.
+            CallError: The caller has used up a limit.
         """
-        allowed, model = self.governor.allowed(caller), request.call.model
-        if keeps_model:
-            provider = self.catalog.provider_of(self.catalog.qualified(model or ""))
-            allowed_of([provider] if provider else [], allowed)
-        else:
-            decision = fit_allow_list(decision, allowed, catalog=self.catalog)
-            model = decision.would_use
-        admission = await self.governor.admission(caller, request.document, route=decision.route)
+        admission = await self.governor.admission(caller, request.document, route=route)
         refusal = await admission.admit(self.catalog.qualified(model or ""), is_final=True)
         told = quota_headers(admission.counted, request.call.api_format) if self.is_telling else []
         if refusal:
             refusal.headers = tuple(told)
             raise refusal
-        return decision, [(name.encode(), value.encode()) for name, value in told]
+        return [(name.encode(), value.encode()) for name, value in told]

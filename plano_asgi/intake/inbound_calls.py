@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Self
 
 from plano_asgi.conversation import ApiFormat, LLMCall
@@ -28,7 +29,7 @@ from plano_asgi.intake.headers import Headers
 from plano_asgi.intake.rewriting import RawHeaders, decision_headers, rewritten_body
 from plano_asgi.intake.routing_requests import ENDPOINTS, RequestReader, RoutingRequest, check_head
 from plano_asgi.providers import ModelProvider
-from plano_asgi.router import Router
+from plano_asgi.router import Router, all_of_it
 from plano_asgi.settings import Settings
 from plano_asgi.wire import recognise
 
@@ -140,18 +141,19 @@ class InboundCalls:
             body: The request's; None where it is larger than `body_bytes`.
             caller: Who makes the call.
         """
-        is_translated = self._is_translated
+        is_observed, told = self._is_observed(), list[tuple[bytes, bytes]]()
+        route = partial(self.router.aroute, is_translated=self._is_translated)
         with identified(headers.identity()) as identity:
             try:
                 check_hops(headers.hops)
-                read = await self._reader.aread(api_format, headers, body)
+                read, governor = await self._reader.aread(api_format, headers, body), self.governor
+                fit = governor.fit_for(caller, read.call, keeps_model=is_observed) if governor else all_of_it
                 request = await aadmitted(read, self.guard, request_id=identity.request_id)
-                decision = await self.router.aroute(request.call, bypass=request.bypass, is_translated=is_translated)
+                decision = await route(request.call, bypass=request.bypass, fit=fit)
                 request = await aadmitted_to(decision.route, request, self.guard, request_id=identity.request_id)
-                is_observed, told = self._is_observed(), list[tuple[bytes, bytes]]()
-                if self.governor:
-                    keeps = is_observed
-                    decision, told = await self.governor.govern(caller, request, decision, keeps_model=keeps)
+                if governor:
+                    model = request.call.model if is_observed else decision.would_use
+                    told = await governor.count(caller, request, model, decision.route)
             except CallError as error:
                 return self._refused(error, api_format, identity.request_id)
         is_changed = request.document is not read.document

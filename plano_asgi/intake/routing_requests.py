@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import blake2b
 from typing import Final, Self
 
 import anyio.to_thread
@@ -50,12 +51,12 @@ class RequestReader:
     Attributes:
         body_bytes: Most bytes of a body, as sent and decoded.
         bypass_allowed: Whether a caller may ask not to be routed.
-        tenant_header: The header that says whose call it is, where one does.
+        tenant_headers: The headers, in lower case, that say whose call it is.
     """
 
     body_bytes: int
     bypass_allowed: bool = True
-    tenant_header: str | None = None
+    tenant_headers: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings, *, body_bytes: int | None = None) -> Self:
@@ -63,7 +64,7 @@ class RequestReader:
         return cls(
             body_bytes=settings.limits.body_bytes if body_bytes is None else body_bytes,
             bypass_allowed=settings.routing.bypass_header,
-            tenant_header=settings.sessions.tenant_header,
+            tenant_headers=settings.tenant_headers,
         )
 
     def read(self, api_format: ApiFormat, headers: Headers, body: bytes | None) -> RoutingRequest:
@@ -94,4 +95,6 @@ class RequestReader:
         return read() if is_small else await anyio.to_thread.run_sync(read)
 
     def _tenant_of(self, headers: Headers) -> str | None:
-        return headers.told(self.tenant_header) if self.tenant_header else None
+        """Return a digest of what tenants' headers say, which gives no key away; None where none of them is sent."""
+        sent = [(name, value) for name in self.tenant_headers if (value := headers.get(name))]
+        return blake2b(repr(sent).encode(), digest_size=16, person=b"plano tenant").hexdigest() if sent else None

@@ -34,16 +34,7 @@ class CallOutcome:
     def priced(self, prices: PriceList) -> "CallOutcome":
         """Return the outcome with what the call has cost, where price and tokens are known."""
         model = self.decision and self.decision.served_by
-        price = prices.price_of(model) if model else None
-        if price is None or self.usage.input_tokens is None:
-            return self
-        cost = price.cost(
-            input_tokens=self.usage.input_tokens,
-            output_tokens=self.usage.output_tokens or 0,
-            cached_tokens=self.usage.cached_tokens or 0,
-            cache_write_tokens=self.usage.cache_write_tokens or 0,
-        )
-        return replace(self, cost_usd=cost)
+        return replace(self, cost_usd=self.usage.cost_usd(prices.price_of(model) if model else None))
 
     @property
     def error(self) -> str | None:

@@ -11,7 +11,7 @@ from plano_asgi.classify import Classifier
 from plano_asgi.classify.trusting import trusted
 from plano_asgi.conversation import LLMCall, Message, Role
 from plano_asgi.decisions import RoutingDecision, Scores
-from plano_asgi.errors import ClassificationError, ClassifierTimeoutError, ClassifierUnavailableError
+from plano_asgi.errors import CallError, ClassificationError, ClassifierTimeoutError, ClassifierUnavailableError
 from plano_asgi.events import CALL_ROUTED, CLASSIFIER_READY, CLASSIFIER_SLOW, get_logger, is_heard
 from plano_asgi.observer import UNOBSERVED
 from plano_asgi.policy import Rules, fit_format
@@ -20,7 +20,9 @@ from plano_asgi.providers import ModelCatalog
 from plano_asgi.router.classifications import Classifications
 from plano_asgi.router.deciding import Case, Deciding, OnError, Pending
 from plano_asgi.router.experimenting import Arm, Experiment, Experiments
+from plano_asgi.router.fitting import Fit, all_of_it
 from plano_asgi.router.following import Following, told_of_switch
+from plano_asgi.router.log_fields import session_fields, trial_fields
 from plano_asgi.router.reading import is_long, read
 from plano_asgi.router.repeated_start import RepeatedStart
 from plano_asgi.router.selecting import Selecting
@@ -156,22 +158,28 @@ class Router:
         self._experiments.close()
         self.classifier.close()
 
-    def route(self, call: LLMCall, *, bypass: bool = False, is_translated: bool = True) -> RoutingDecision:
+    def route(
+        self, call: LLMCall, *, bypass: bool = False, is_translated: bool = True, fit: Fit = all_of_it
+    ) -> RoutingDecision:
         """Return where the call goes; blocks while it is classified.
 
         Args:
             call: The call.
             bypass: Whether the caller asked not to be routed.
             is_translated: Whether a model of another API can serve the call, since somebody translates.
+            fit: Returns the decision with only what the caller may use, or raises what it is refused with; the session
+                remembers that, and what is refused is logged and observed, but remembered by no session.
 
         Raises:
+            CallError: `fit` refuses the call.
             PolicyRefusedError: The call's inline policy is not allowed here.
             RoutingUnavailableError: `on_error` is `reject`, and the classifier has no answer.
         """
         started = perf_counter()
+        fitted = partial(self._fitted, call=call, started=started, is_translated=is_translated, fit=fit)
         case = self._deciding.case_of(call, bypass=bypass)
         if isinstance(case, RoutingDecision):
-            return self._reported(self._fitted(case, call, is_translated=is_translated), call, started)
+            return self._reported(fitted(case), call, started)
         arm = self._arm_of(case)
         followed, deciding = arm.followed, arm.deciding
         standing = self._following.standing(followed, self._following.recall(followed))
@@ -179,17 +187,19 @@ class Router:
         if isinstance(begun, Pending):
             begun = deciding.conclude(begun, wait_blocking(begun.scores, deciding.deadline_ms / 1000))
         settled = self._following.settled(self._qualified(begun), followed, standing)
-        decision = self._fitted(settled, call, is_translated=is_translated)
+        decision = fitted(replace(settled, trial=arm.trial))
         self._following.remember(standing, decision)
-        return self._tried(self._reported(replace(decision, trial=arm.trial), call, started), arm, begun)
+        return self._tried(self._reported(decision, call, started), arm, begun)
 
-    async def aroute(self, call: LLMCall, *, bypass: bool = False, is_translated: bool = True) -> RoutingDecision:
+    async def aroute(
+        self, call: LLMCall, *, bypass: bool = False, is_translated: bool = True, fit: Fit = all_of_it
+    ) -> RoutingDecision:
         """Return where the call goes, without blocking the event loop; the same as `route` in everything else."""
         started = perf_counter()
+        fitted = partial(self._fitted, call=call, started=started, is_translated=is_translated, fit=fit)
         case, on_thread = self._deciding.case_of(call, bypass=bypass), is_long(call)
         if isinstance(case, RoutingDecision):
-            decision = self._fitted(case, call, is_translated=is_translated)
-            return await read(partial(self._reported, decision, call, started), on_thread=on_thread)
+            return await read(partial(self._reported, fitted(case), call, started), on_thread=on_thread)
         arm = await read(partial(self._arm_of, case), on_thread=on_thread)
         followed, deciding = arm.followed, arm.deciding
         standing = self._following.standing(followed, await self._following.arecall(followed))
@@ -199,9 +209,9 @@ class Router:
         if isinstance(begun, Pending):
             begun = deciding.conclude(begun, await wait_async(begun.scores, deciding.deadline_ms / 1000))
         settled = self._following.settled(self._qualified(begun), followed, standing)
-        decision = self._fitted(settled, call, is_translated=is_translated)
+        decision = fitted(replace(settled, trial=arm.trial))
         await self._following.aremember(standing, decision)
-        report = partial(self._reported, replace(decision, trial=arm.trial), call, started)
+        report = partial(self._reported, decision, call, started)
         return self._tried(await read(report, on_thread=on_thread), arm, begun)
 
     def made_elsewhere(self, call: LLMCall, decision: RoutingDecision) -> RoutingDecision:
@@ -234,12 +244,18 @@ class Router:
         would_use = decision.would_use and self.catalog.qualified(decision.would_use)
         return decision if would_use == decision.would_use else replace(decision, would_use=would_use)
 
-    def _fitted(self, decision: RoutingDecision, call: LLMCall, *, is_translated: bool) -> RoutingDecision:
+    def _fitted(
+        self, decision: RoutingDecision, call: LLMCall, *, started: float, is_translated: bool, fit: Fit
+    ) -> RoutingDecision:
         """Return the decision qualified, of models that can serve the call, with a session that knows of it."""
-        decision = self._qualified(decision)
+        decision = replace(self._qualified(decision), latency_ms=_milliseconds_since(started))
         if not is_translated:
             decision = fit_format(decision, call, rules=self.rules, catalog=self.catalog)
-        return told_of_switch(decision)
+        try:
+            return told_of_switch(fit(decision))
+        except CallError:
+            self._reported(told_of_switch(decision), call, started)
+            raise
 
     def _reported(self, decision: RoutingDecision, call: LLMCall, started: float) -> RoutingDecision:
         """Return the decision timed, having logged the one line that tells of it."""
@@ -264,26 +280,10 @@ class Router:
             classifier=self.classifier.kind,
             stage=decision.stage,
             failed_stage=decision.failed_stage,
-            **_of_session(decision),
-            **_of_trial(decision),
+            **session_fields(decision),
+            **trial_fields(decision),
             latency_ms=round(decision.latency_ms, 1),
         )
-
-
-def _of_session(decision: RoutingDecision) -> dict[str, object]:
-    session = decision.session
-    if session is None:
-        return {}
-    return {
-        "session": session.place.key,
-        "pinned": session.is_pinned,
-        "switched": session.is_switched,
-        "lock": session.lock,
-    }
-
-
-def _of_trial(decision: RoutingDecision) -> dict[str, object]:
-    return {"experiment": decision.trial.experiment, "arm": decision.trial.arm} if decision.trial else {}
 
 
 def _milliseconds_since(started: float) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 from plano_asgi.prices import Price
 from plano_asgi.providers import ModelCatalog
+from plano_asgi.secret import KEY_HEADERS
 from plano_asgi.settings.catalog import catalog_from
 from plano_asgi.settings.classifier_schema import ClassifierSettings
 from plano_asgi.settings.experiments_schema import ExperimentSettings
@@ -126,6 +127,13 @@ class Settings:
     def model_aliases(self) -> dict[str, str]:
         """Other names that models go by, each with the model that it stands for in the end."""
         return dict(self.catalog.aliases)
+
+    @property
+    def tenant_headers(self) -> tuple[str, ...]:
+        """The headers that tell whose sessions are whose, in lower case: of tenants or keys, and of allow-lists."""
+        tenants = (self.sessions.tenant_header,) if self.sessions.tenant_header else KEY_HEADERS
+        selectors = (written.selector.key for written in self.allow_lists if written.selector)
+        return tuple(dict.fromkeys(name.lower() for name in (*tenants, *selectors)))
 
 
 def settings_from(

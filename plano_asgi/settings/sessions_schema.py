@@ -15,7 +15,8 @@ class SessionSettings(Section):
         store: `memory`: each process has its own; `redis`: workers share them, on the server of `redis.url`.
         size: Most sessions kept in memory; 0 keeps none.
         ttl_s: Seconds for which a session is kept after its latest call.
-        tenant_header: The header that says whose call it is; calls of two tenants never belong together.
+        tenant_header: The header that says whose call it is; calls of two tenants never belong together. None for the
+            headers of keys.
     """
 
     store: Literal["memory", "redis"] = "memory"

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from plano_asgi.prices import Price
+
 _READ: Final = ("input_tokens", "prompt_tokens", "inputTokens")
 _WRITTEN: Final = ("output_tokens", "completion_tokens", "outputTokens")
 _READ_DETAILS: Final = ("prompt_tokens_details", "input_tokens_details")
@@ -27,6 +29,18 @@ class Usage:
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+
+    def cost_usd(self, price: Price | None) -> float | None:
+        """Return what it costs in USD, to the billionth; None without a price, or where nothing read is counted."""
+        if price is None or self.input_tokens is None:
+            return None
+        cost = price.cost(
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens or 0,
+            cached_tokens=self.cached_tokens or 0,
+            cache_write_tokens=self.cache_write_tokens or 0,
+        )
+        return round(cost, 9)
 
     def with_news(self, told: object) -> "Usage":
         """Return the usage with what a `usage` object of any of the APIs adds to it; other values add nothing.

@@ -102,12 +102,41 @@ allow_lists:
 
 
 def test_observed_calls_may_only_name_what_the_tenant_may_use(calls: Callable[..., list[httpx.Response]]) -> None:
-    """Where a share of calls keeps the client's model, that model is what has to be allowed."""
+    """Where a share of calls keeps the client's model, that has to be allowed, also where nobody declares it."""
     lists = "routing: {sample: 0}\nallow_lists: [{models: [large]}]"
 
-    assert calls(lists, {}, model="gpt-of-somebody")[0].status_code == 200
+    assert calls(lists, {})[0].status_code == 200
+    assert calls(lists, {}, model="gpt-of-somebody")[0].status_code == 403
     assert calls(lists, {}, model="small")[0].status_code == 403
     assert calls(lists, {}, model="openai/large")[0].status_code == 200
+
+
+def test_what_an_allow_list_leaves_is_what_is_logged_and_remembered(calls: Callable[..., list[httpx.Response]]) -> None:
+    """The one line of a call names the model that the app reads, and so does its session when the work goes on."""
+    lists = "allow_lists: [{models: [small]}]"
+    tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
+    asked = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    turns: list[dict[str, Any]] = [{"role": "user", "content": "write code"}]
+    more = [{"role": "assistant", "tool_calls": [asked]}, {"role": "tool", "tool_call_id": "1", "content": "x"}]
+    with capture_logs() as logs:
+        calls(lists, {}, {}, tools=[tool], messages=[*turns, *more])
+
+    lines = [log for log in logs if log["event"] == "plano.call_routed"]
+    assert [(line["model"], line["reason"]) for line in lines] == [("openai/small", "not_allowed")] * 2
+    assert [(line["pinned"], line["switched"]) for line in lines] == [(False, False), (True, False)]
+
+
+def test_who_is_refused_is_neither_classified_nor_remembered(calls: Callable[..., list[httpx.Response]]) -> None:
+    """A stranger costs no decision; who may use nothing of one is told of in the log, and no session knows of it."""
+    lists = "allow_lists: [{selector: {key: x-tenant, value: a}, models: [claude]}]"
+    with capture_logs() as strangers:
+        calls(lists, {}, {})
+    with capture_logs() as refused:
+        answers = calls(f"{lists}\nrouting: {{cross_format: false}}", {"x-tenant": "a"}, {"x-tenant": "a"})
+
+    assert not [log for log in strangers if log["event"] == "plano.call_routed"]
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert [log["pinned"] for log in refused if log["event"] == "plano.call_routed"] == [False, False]
 
 
 def test_observing_changes_nothing(calls: Callable[..., list[httpx.Response]]) -> None:

@@ -87,6 +87,41 @@ def test_served_call_is_one_entry_with_its_end(app_of: App, ask: Ask, forwarding
     assert entry["is_stream"]
 
 
+def test_a_call_has_one_cost_wherever_it_is_told(app_of: App, ask: Ask, forwarding: str) -> None:
+    """Header, log and decision log agree to the last digit, also where the price has many."""
+    text = forwarding.replace("{input: 1000, output: 2000}", "{input: 0.1234567, output: 0.7654321}")
+    app = app_of(text, FixedClassifier(CODE))
+    with capture_logs() as logs:
+        answer = ask(app, "POST", CHAT, json=CALL)
+
+    (entry,) = logged(ask, app)["decisions"]
+    (line,) = [log for log in logs if log["event"] == "plano.call_forwarded"]
+    assert entry["cost_usd"] == line["cost_usd"] == float(answer.headers["x-plano-cost"]) == 0.000003926
+
+
+def test_a_call_that_its_caller_may_not_make_is_an_entry(app_of: App, ask: Ask, forwarding: str) -> None:
+    """What was decided and refused is there to be looked at, and none of it is told to the caller."""
+    app = app_of(f"{forwarding}allow_lists: [{{models: [mistral/*], routes: []}}]\n", FixedClassifier(CODE))
+    with capture_logs() as logs:
+        answer = ask(app, "POST", CHAT, json=CALL)
+
+    (entry,) = logged(ask, app)["decisions"]
+    assert (answer.status_code, "x-plano-model" in answer.headers) == (403, False)
+    assert (entry["route"], entry["model"], entry["reason"]) == ("code", "mistral/down", "matched")
+    assert (entry["status"], entry["attempts"], entry["served_by"]) == (403, [], None)
+    assert entry["latency_ms"] > 0
+    assert [log["status"] for log in logs if log["event"] == "plano.call_forwarded"] == [403]
+
+
+def test_a_stranger_is_not_decided(app_of: App, ask: Ask, forwarding: str) -> None:
+    """A caller that no allow-list is for costs no classification, and so has no entry."""
+    lists = "allow_lists: [{selector: {key: x-tenant, value: acme}}]\n"
+    app = app_of(forwarding + lists, FixedClassifier(CODE))
+
+    assert ask(app, "POST", CHAT, json=CALL).status_code == 403
+    assert logged(ask, app)["decisions"] == []
+
+
 def test_served_and_decided_calls_are_kept_beside_each_other(app_of: App, ask: Ask, forwarding: str) -> None:
     """A decision endpoint's call after a served one is an entry of its own."""
     app = app_of(forwarding, FixedClassifier(CODE))

@@ -105,31 +105,29 @@ def test_a_stream_that_breaks_off_is_counted_by_its_events(service: Callable[...
     assert 0 < left(first)[0] + 500 - left(second)[0] - 500 < 20
 
 
-def test_a_call_that_its_caller_gives_up_is_settled(mixed: Callable[..., Starlette]) -> None:
-    """Who leaves a stream before its end gives back what its answer has not taken."""
-    app = mixed("openai/endless", "openai/fine", more=limits("limit: {output_tokens: 1000, unit: hour}"))
+def leaving(app: Starlette, model: str, *, until: Callable[[], bool] | None = None, **more: Any) -> httpx.Response:
+    """Leave a call once a piece of its answer has come, or `until` something; then return the answer to another one."""
+    body = {"messages": [{"role": "user", "content": "x"}], "model": model, **more}
+    headers = {"content-type": "application/json", "x-plano-routing": "off"}
+    scope: dict[str, Any] = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST"}
+    scope |= {"path": CHAT, "raw_path": CHAT.encode(), "query_string": b"", "root_path": "", "scheme": "http"}
+    scope |= {"headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
+    scope |= {"client": ("10.0.0.1", 1), "server": ("s", 1)}
 
     async def leave_and_come_again() -> httpx.Response:
-        """Read the beginning of an endless stream, leave, and ask for another one."""
-        body = json.dumps({"messages": [{"role": "user", "content": "x"}], "stream": True, "max_tokens": 900}).encode()
-        scope: dict[str, Any] = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": "POST",
-            "path": CHAT,
-        }
-        scope |= {"raw_path": CHAT.encode(), "query_string": b"", "root_path": "", "scheme": "http"}
-        scope |= {"headers": [(b"content-type", b"application/json")], "client": ("10.0.0.1", 1), "server": ("s", 1)}
+        """Make the call that is left, and the other one."""
         seen, got = anyio.Event(), False
 
         async def receive() -> dict[str, Any]:
-            """Give the body, and leave once something has come."""
+            """Give the body, and leave when it is time."""
             nonlocal got
             if not got:
                 got = True
-                return {"type": "http.request", "body": body, "more_body": False}
-            await seen.wait()
+                return {"type": "http.request", "body": json.dumps(body).encode()}
+            while until and not until():  # noqa: ASYNC110 - the provider is on another thread
+                await anyio.sleep(0.005)
+            if until is None:
+                await seen.wait()
             return {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
@@ -139,16 +137,35 @@ def test_a_call_that_its_caller_gives_up_is_settled(mixed: Callable[..., Starlet
 
         async with app.router.lifespan_context(app):
             await app(scope, receive, send)
-            transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://plano.test") as client:
-                named = {**json.loads(body), "stream": False, "model": "openai/fine"}
-                return await client.post(CHAT, json=named, headers={"x-plano-routing": "off"})
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://plano.test") as client:
+                named = {**body, "stream": False, "model": "openai/fine"}
+                return await client.post(CHAT, json=named, headers=headers)
 
     with capture_logs() as logs:
         answer = anyio.run(leave_and_come_again)
     (line,) = [log for log in logs if log["event"] == "plano.call_forwarded"][:1]
     assert line["end"] == "abandoned"
+    return answer
+
+
+def test_a_call_that_its_caller_gives_up_is_settled(mixed: Callable[..., Starlette]) -> None:
+    """Who leaves a stream before its end gives back what its answer has not taken."""
+    app = mixed("openai/endless", "openai/fine", more=limits("limit: {output_tokens: 1000, unit: hour}"))
+    answer = leaving(app, "openai/endless", stream=True, max_tokens=900)
+
     assert left(answer)[0] > 80, "the second call of 900 would not have had room"
+
+
+@every_way
+def test_who_leaves_before_the_answer_has_used_the_estimate(
+    mixed: Callable[..., Starlette], provider: Any, *, stream: bool
+) -> None:
+    """Hanging up on a provider that was asked is no way around a limit: one request, and all that was held."""
+    entries = ("limit: {requests: 5, unit: hour}", "limit: {output_tokens: 1000, unit: hour}")
+    app = mixed("openai/silent", "openai/fine", more=limits(*entries))
+    answer = leaving(app, "openai/silent", until=lambda: bool(provider.heard), stream=stream, max_tokens=300)
+
+    assert left(answer) == [3, 400]
 
 
 def test_where_one_model_is_at_its_limit_the_next_of_the_route_serves(
@@ -221,6 +238,16 @@ def test_a_limit_is_for_those_that_it_names(
     assert anyio.run(ask) == statuses
 
 
+def test_a_limit_by_the_header_that_is_checked_is_not_evaded_by_another(
+    mixed: Callable[..., Starlette], ask_chat: Callable[..., httpx.Response]
+) -> None:
+    """A selector without a value counts by its own header; other keys beside it make no second limit."""
+    app = mixed("openai/fine", more=limits("selector: {key: authorization}, limit: {requests: 1, unit: hour}"))
+    senders = [{"authorization": "Bearer real", "x-api-key": junk} for junk in ("junk-1", "junk-2")]
+
+    assert [ask_chat(app, headers=sender).status_code for sender in senders] == [200, 429]
+
+
 @pytest.mark.parametrize(("status", "kind"), [(429, "rate_limit_error"), (402, "insufficient_quota")], ids=str)
 def test_a_budget_warns_and_then_refuses(
     mixed: Callable[..., Starlette], ask_chat: Callable[..., httpx.Response], status: int, kind: str
@@ -251,6 +278,36 @@ def test_a_low_budget_prefers_the_cheapest_model(
     answers = [ask_chat(app, max_tokens=4) for _ in range(2)]
 
     assert [answer.headers["x-plano-model"] for answer in answers] == ["openai/fine", "openai/large"]
+
+
+def test_a_low_budget_asks_no_last_resort_first(
+    configured: Callable[..., str], app_of: Callable[..., Starlette], ask_chat: Callable[..., httpx.Response]
+) -> None:
+    """The default model is not of the route: where it stands in for one that fails, it comes last, however cheap."""
+    more = (
+        f"budgets: [{{amount: 1, soft: 0, period: day, on_soft: cheapest}}]\nfailover: {{to_default: true}}\n{PRICES}"
+    )
+    more = more.replace("prices: {", "prices: {openai/default: {input: 1, output: 1}, ")
+    answer = ask_chat(app_of(configured("openai", "fine", "large", more=more), FixedClassifier({"code": 0.9})))
+
+    assert answer.headers["x-plano-model"] == "openai/large"
+
+
+def test_a_low_budget_changes_no_model_within_a_loop_of_tools(
+    mixed: Callable[..., Starlette], ask_chat: Callable[..., httpx.Response]
+) -> None:
+    """Who has begun to work with tools goes on; the cheapest model is asked first when the next turn begins."""
+    budget = "budgets: [{amount: 1, soft: 0.01, period: day, on_soft: cheapest}]"
+    app = mixed("openai/fine", "openai/large", more=f"{budget}\n{PRICES}")
+    tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
+    asked = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    turn: list[dict[str, Any]] = [{"role": "user", "content": "write code"}]
+    loop = [*turn, {"role": "assistant", "tool_calls": [asked]}, {"role": "tool", "tool_call_id": "1", "content": "x"}]
+    over = [*loop, {"role": "assistant", "content": "done"}, {"role": "user", "content": "and now more code"}]
+    answers = [ask_chat(app, messages=messages, tools=[tool], max_tokens=4) for messages in (turn, loop, over)]
+
+    assert [answer.headers["x-plano-model"] for answer in answers] == ["openai/fine", "openai/fine", "openai/large"]
+    assert "x-plano-budget" in answers[1].headers
 
 
 def test_models_that_nobody_has_a_price_for_are_told_at_start_up(mixed: Callable[..., Starlette]) -> None:
