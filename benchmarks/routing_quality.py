@@ -38,7 +38,7 @@ from benchmarks.routing_suites.figures import figures_by_family, overall
 from benchmarks.routing_suites.flips import flip_rates
 from benchmarks.routing_suites.pictures import draw
 from benchmarks.routing_suites.speed import latency_table
-from benchmarks.routing_suites.suites import Suite, hand_written, public
+from benchmarks.routing_suites.suites import Suite, hand_written, public, thinned
 from plano_asgi.classify.embedded import EmbeddedClassifier
 
 
@@ -99,11 +99,6 @@ def examined(contender: Contender, suites: Sequence[Suite]) -> dict[str, Any]:
         return {"families": {}}
     families = figures_by_family(guesses, contender.threshold)
     return {"families": families, **overall(guesses, families)}
-
-
-def thinned(suite: Suite) -> Suite:
-    """Return the suite with one case in twenty."""
-    return Suite(suite.family, suite.name, suite.policy, suite.cases[::20], suite.utterances)
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import string
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from benchmarks.routing_suites.figures import figures_by_family, interval, overa
 from benchmarks.routing_suites.flips import CHANGES, flip_rates
 from benchmarks.routing_suites.suites import Case, Suite, hand_written, policy_of, public
 from plano_asgi.classify.embedded import EmbeddedClassifier
+from plano_asgi.classify.embedded.artifacts import SHIPPED_FOLDER
 from plano_asgi.lab.corpus_files import said
 
 ROOT: Final = Path(__file__).parents[1]
@@ -199,3 +201,31 @@ main()
     assert all(0 <= figures["accuracy"] <= 1 and math.isfinite(figures["ece"]) for figures in families.values())
     assert all(ms > 0 for row in result["latency_ms"].values() for ms in row.values())
     assert ET.parse(tmp_path / "p.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - our own file
+
+
+def test_curve_of_learning_is_drawn_of_what_training_left(tmp_path: Path) -> None:
+    """Each router of a run sits the exam, with its own threshold and, never worse, with one chosen in hindsight."""
+    for steps in ("step-00010", "step-00020"):
+        (tmp_path / "run" / steps).mkdir(parents=True)
+        for file in SHIPPED_FOLDER.iterdir():
+            (tmp_path / "run" / steps / file.name).symlink_to(file)
+    said = ["--run", f"shipped={tmp_path / 'run'}", "--quick", "--json", "curve.json", "--plot", "curve.svg"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks.learning", *said],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    curve = json.loads((tmp_path / "curve.json").read_text(encoding="utf-8"))["runs"]["shipped"]
+    assert curve.keys() == {"10", "20"}
+    assert curve["10"] == curve["20"]
+    assert curve["10"]["families"].keys() == LEAST_ACCURACY.keys()
+    for accuracy, best in (figures.values() for figures in curve["10"]["families"].values()):
+        assert accuracy <= best
+    assert ET.parse(tmp_path / "curve.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - our own
