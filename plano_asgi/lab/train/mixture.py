@@ -20,11 +20,11 @@ from plano_asgi.lab.train import public_sets
 from plano_asgi.lab.train.episodes import Batch, Draws, PolicySampler, Sampler, talk_of
 
 SHARES: Final = {
-    TASK_TYPES: 0.36,
-    "policies": 0.26,
+    TASK_TYPES: 0.32,
+    "policies": 0.32,
     "clinc150": 0.12,
-    "sgd": 0.13,
-    "banking77": 0.06,
+    "sgd": 0.12,
+    "banking77": 0.05,
     "arena": 0.04,
     "benchmarks": 0.03,
 }
