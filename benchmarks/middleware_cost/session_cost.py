@@ -97,6 +97,7 @@ def _router(routers: ExitStack, changes: dict[str, object] | None) -> Router:
             rules=router.rules,
             cache=MemoryStore(size=10_000),
             deadline_ms=9_000,
+            selecting=router.selecting,
         )
     routers.callback(router.close)
     return router
