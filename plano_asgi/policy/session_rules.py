@@ -98,8 +98,8 @@ def settled(
     """Return a fresh decision as the session lets it stand, and what the session has to do with it.
 
     Thoughts that one provider has signed hold their conversation: another model of it can read them, and may have it.
-    A turn that somebody has already, since its call comes twice, stays there: within its route where the client has
-    said what belongs together, and in any case where it cannot be decided now.
+    Where the client has said what belongs together, a turn that comes twice stays with who has it, as long as it is
+    decided for the same route, or cannot be decided now.
 
     Args:
         decision: The decision.
@@ -148,12 +148,10 @@ def moved(decision: RoutingDecision, session: SessionStanding, *, to: str) -> Pi
 
 
 def _is_taken(decision: RoutingDecision, anchor: Pin, place: Place) -> bool:
-    """Return whether a turn is to stay with who has it."""
-    if not anchor.is_of(place):
+    """Return whether a turn is to stay with who has it already."""
+    if not (place.is_explicit and anchor.is_of(place)):
         return False
-    if decision.reason is Reason.ERROR:
-        return True
-    return place.is_explicit and anchor.route == decision.route and anchor.model in decision.models
+    return decision.reason is Reason.ERROR or (anchor.route == decision.route and anchor.model in decision.models)
 
 
 def session_of(standing: Standing, anchor: Pin) -> SessionStanding:
