@@ -1,6 +1,6 @@
 """`Router`: a call's session, a decision within a deadline, one event."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from logging import INFO
@@ -258,16 +258,13 @@ class Router:
     def _speaking(self, call: LLMCall) -> Fit:
         return partial(fit_format, call=call, rules=self.rules, catalog=self.catalog)
 
-    def _fitted(
-        self, decision: RoutingDecision, reported: Callable[[RoutingDecision], object], *, speaking: Fit, fit: Fit
-    ) -> RoutingDecision:
+    def _fitted(self, decision: RoutingDecision, reported: Fit, *, speaking: Fit, fit: Fit) -> RoutingDecision:
         """Return the decision qualified, of models that can serve the call; one that is refused is reported."""
         decision = speaking(self._qualified(decision))
         try:
             return fit(decision)
         except CallError:
-            reported(decision)
-            raise
+            return fit(reported(decision))  # refused again, by somebody who knows all that is told of it
 
     def _reported(
         self,
