@@ -1,5 +1,6 @@
 """What is known of calls that belong together: where each stands, and which model has the conversation."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -89,6 +90,35 @@ class Pin:
     foreign: str | None = None
     spent_usd: float = 0.0
     baseline_usd: float = 0.0
+
+    def is_of(self, other: "Pin | Place") -> bool:
+        """Return whether it is of the same turn of the same work."""
+        return self.turn == other.turn and self.system == other.system and self.tools == other.tools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A turn that is decided, and kept where nothing that is known of its session has a say in that.
+
+    Attributes:
+        pin: Which model is to take the turn.
+        is_signed: Whether its messages hold signed thoughts, which only their provider can read.
+    """
+
+    pin: Pin
+    is_signed: bool = False
+
+    def is_free(self, known: Iterable[Pin]) -> bool:
+        """Return whether nobody has had this turn, and nobody else can have signed what its messages hold."""
+        for pin in known:
+            if pin.is_of(self.pin) or (self.is_signed and maker_of(pin.model) != maker_of(self.pin.model)):
+                return False
+        return True
+
+
+def maker_of(model: str) -> str:
+    """Return the provider of a qualified model: who signs its thoughts."""
+    return model.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

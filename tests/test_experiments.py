@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import blake2b
+from pathlib import Path
 from threading import Event
 from time import monotonic, sleep
 from typing import Any, Final
@@ -14,7 +15,7 @@ import pytest
 from starlette.applications import Starlette
 from structlog.testing import capture_logs
 
-from plano_asgi.assembly import build_router
+from plano_asgi.assembly import build_router, calibration_text
 from plano_asgi.conversation import ApiFormat, LLMCall, Message, Role
 from plano_asgi.decisions import RoutingDecision, Scores
 from plano_asgi.errors import ClassifierUnavailableError, ConfigurationError
@@ -26,7 +27,7 @@ from plano_asgi.events import (
     CallIdentity,
     identified,
 )
-from plano_asgi.policy import Rules
+from plano_asgi.policy import Calibration, Rules
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 from plano_asgi.providers import ModelCatalog, ModelProvider
 from plano_asgi.router import Experiment, MemorySessions, Router, Sessions
@@ -372,8 +373,13 @@ def test_experiment_is_told_to_clients_log_and_metrics(
         ),
         ("[{name: a, share: 0.1, classifier: {kind: remote}}]", "[0].classifier.base_url", "is required where"),
         ("[{name: a, share: 0.1, mode: mirror, threshold: 0.1}]", "[0].mode", "serve"),
+        (
+            "[{name: a, share: 0.1, calibration: a.json, classifier: {kind: embedded, calibration: b.json}}]",
+            "[0].calibration",
+            "keep one",
+        ),
     ],
-    ids=["nothing", "no-share", "too-much", "twice", "undeclared", "remote", "mode"],
+    ids=["nothing", "no-share", "too-much", "twice", "undeclared", "remote", "mode", "two-calibrations"],
 )
 def test_fault_of_an_experiment_names_it(experiments: str, where: str, what: str, settings_of: SettingsOf) -> None:
     """What is wrong with an experiment is told where it stands."""
@@ -388,3 +394,51 @@ def test_ten_tenths_are_all_sessions(settings_of: SettingsOf) -> None:
     written = ", ".join(f"{{name: e{number}, share: 0.1, threshold: 0.1}}" for number in range(10))
 
     assert len(settings_of(FILE + f"experiments: [{written}]").experiments) == 10
+
+
+def calibration_for(route: str, threshold: float) -> str:
+    """Return the content of a calibration file of the classifier that answers here."""
+    fitted = Calibration(
+        classifier=FixedClassifier({}).revision,
+        temperature=1.0,
+        threshold=0.1,
+        thresholds={route: threshold},
+        cases=9,
+        date="2026-01-01",
+    )
+    return calibration_text(fitted)
+
+
+@pytest.mark.parametrize(
+    ("own", "model"),
+    [("", "openai/gpt-4o"), ("calibration: {own}, ", "openai/gpt-4o-mini")],
+    ids=["the-classifiers-threshold", "its-own-calibration"],
+)
+def test_calibration_is_of_one_set_of_routes(own: str, model: str, tmp_path: Path, settings_of: SettingsOf) -> None:
+    """An experiment with other routes does not go by the thresholds fitted for the configured ones, but by its own."""
+    paths = {"usual": tmp_path / "usual.json", "own": tmp_path / "own.json"}
+    paths["usual"].write_text(calibration_for("code", 0.2), encoding="utf-8")
+    paths["own"].write_text(calibration_for("chores", 0.95), encoding="utf-8")
+    chores = "{name: chores, description: it, models: [openai/gpt-4o]}"
+    told = f"{{name: a, share: 1.0, {own.format(**paths)}routing_preferences: [{chores}]}}"
+    settings = settings_of(f"{FILE}classifier: {{calibration: {paths['usual']}}}\nexperiments: [{told}]")
+    router = build_router(settings, classifier=FixedClassifier({"chores": 0.9}))
+
+    decision = router.route(call_of("some work"))
+
+    assert (arm_of(decision), decision.would_use) == (("a", "variant"), model)
+    router.close()
+
+
+def test_calibration_of_an_experiment_for_other_routes_is_refused_where_it_stands(
+    tmp_path: Path, settings_of: SettingsOf
+) -> None:
+    """A file that was fitted for other routes than the experiment's is a fault at the experiment's own setting."""
+    path = tmp_path / "own.json"
+    path.write_text(calibration_for("elsewhere", 0.9), encoding="utf-8")
+
+    with pytest.raises(ConfigurationError, match=r"experiments\[0\]\.calibration.*elsewhere"):
+        build_router(
+            settings_of(f"{FILE}experiments: [{{name: a, share: 1.0, calibration: {path}}}]"),
+            classifier=FixedClassifier({}),
+        )

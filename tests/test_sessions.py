@@ -1,8 +1,10 @@
 """What is remembered of calls that belong together: in memory and in Redis, by header and without."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
+from threading import Event as ThreadEvent
 from threading import Thread
 from typing import Any, Final
 
@@ -18,11 +20,11 @@ from plano_asgi import events
 from plano_asgi.assembly import build_router
 from plano_asgi.conversation import ApiFormat, LLMCall, Message, Role
 from plano_asgi.decisions import RoutingDecision, Source
-from plano_asgi.errors import ConfigurationError
+from plano_asgi.errors import ClassificationError, ConfigurationError, NotAllowedError
 from plano_asgi.policy import place_of, turn_of
 from plano_asgi.router import MemorySessions, Router, SessionStore, SharedSessions
 from plano_asgi.secret import Secret
-from plano_asgi.sessions import MOST_PINS, Lock, Pin
+from plano_asgi.sessions import MOST_PINS, Lock, Opening, Pin
 from plano_asgi.settings import Settings
 from plano_asgi.stores.redis_lists import RedisLists
 from plano_asgi.stores.redis_server import RedisServer
@@ -286,6 +288,40 @@ def test_memory_and_redis_keep_the_same(told: list[tuple[str, Pin]], redis: Redi
         assert memory == server == tuple(pin for its, pin in reversed(told) if its == key)[:MOST_PINS]
 
 
+openings = st.builds(Opening, pin=pins, is_signed=st.booleans())
+
+
+@settings(deadline=None, max_examples=40)
+@given(told=st.lists(st.tuples(st.sampled_from("xy"), openings), max_size=24))
+def test_memory_and_redis_open_the_same(told: list[tuple[str, Opening]], redis: RedisServer) -> None:
+    """Both stores tell the same of a session as a turn begins, and keep the same of what begins, or do not."""
+    memory, server = MemorySessions(size=100, ttl_s=60), shared(redis)
+
+    assert [memory.open(*one) for one in told] == [server.open(*one) for one in told]
+    assert [memory.read(key) for key in "xy"] == [server.read(key) for key in "xy"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+def test_one_of_many_has_a_turn_first(kind: str, redis: RedisServer) -> None:
+    """Of calls that would have one turn at the same time, one is kept, and all others know of it."""
+    store: SessionStore = MemorySessions(size=10, ttl_s=60) if kind == "memory" else shared(redis)
+    pin = Pin(system="s", tools="", turn="1", model="a/b", route=None, reason="no_match")
+    told: list[tuple[Pin, ...]] = []
+
+    def open_one(number: int) -> None:
+        """Begin the turn."""
+        told.append(store.open("x", Opening(pin=replace(pin, model=f"a/{number}"))))
+
+    threads = [Thread(target=open_one, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    (kept,) = store.read("x")
+    assert sorted(told, key=len) == [(), *[(kept,)] * 7]
+
+
 @pytest.mark.parametrize("kind", ["memory", "redis"])
 def test_session_keeps_its_latest_turns_alone(kind: str, redis: RedisServer) -> None:
     """Of however many turns, the latest eight are known."""
@@ -515,3 +551,135 @@ def test_both_ways_to_route_decide_alike(router_with: Callable[[str], Router]) -
         return (decision.would_use, decision.source, session.is_pinned, session.is_switched, session.lock)
 
     assert [told(blocking.route(call)) for call in calls] == [told(one) for one in decided_in(waiting, calls)]
+
+
+def scripts_run(server: RedisServer) -> int:
+    """Return how many scripts the server has run so far."""
+    told = server.ask("INFO", "commandstats")
+    return sum(int(told.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("evalsha", "eval"))
+
+
+TALK: Final = (user("some code"), USE, RESULT, user("more code"), USE, RESULT, user("code again"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "call", "trips"),
+    [
+        ({}, call_of(*TALK[:1]), 1),
+        ({}, call_of(*TALK[:3]), 1),
+        ({}, call_of(*TALK[:4]), 1),
+        ({"latest_signature": "0123"}, call_of(*TALK[:4]), 1),
+        ({}, call_of(*TALK[:3], user("thanks")), 1),
+        ({"latest_signature": "0123"}, call_of(*TALK[:3], user("thanks")), 2),
+        ({"switch_budget_pct": 20.0}, call_of(*TALK[:4]), 2),
+    ],
+    ids=["again", "within-a-turn", "a-turn", "a-signed-turn", "a-switch", "a-signed-switch", "a-budget"],
+)
+@pytest.mark.parametrize("way", ["blocking", "async"])
+def test_call_takes_one_round_trip(  # noqa: PLR0913, PLR0917 - a router, a server, and what is asked
+    way: str,
+    changes: dict[str, Any],
+    call: LLMCall,
+    trips: int,
+    redis_url: str,
+    redis: RedisServer,
+    router_with: Callable[[str], Router],
+) -> None:
+    """A shared session is asked once for each call; twice where signatures or prices have a say in a new turn."""
+    prices = "prices: {anthropic/claude-x: {input: 1, output: 2}, openai/gpt-5: {input: 1, output: 2}}\n"
+    place = f'redis: {{url: "{redis_url}", prefix: "{next(prefixes)}", timeout_ms: 5000}}\n'
+    router = router_with(f"sessions: {{store: redis}}\n{place}{prices}")
+    router.route(call_of(*TALK[:1]))
+    call, before = replace(call, **changes), scripts_run(redis)
+
+    decision = router.route(call) if way == "blocking" else decided_in(router, [call])[0]
+
+    assert scripts_run(redis) - before == trips
+    assert decision.session
+    assert decision.session.is_pinned
+
+
+class Slow(Swayed):
+    """Has an answer once it is told to."""
+
+    def __init__(self) -> None:
+        """Wait."""
+        super().__init__({})
+        self.may_answer = ThreadEvent()
+
+    def classify(self, conversation: Any, policy: Any, **more: Any) -> Any:
+        """Return certainty, late."""
+        self.may_answer.wait(10)
+        return super().classify(conversation, policy, **more)
+
+
+@pytest.mark.parametrize("store", ["memory", "redis"])
+def test_two_calls_of_one_turn_at_once_stay_together(store: str, redis_url: str, settings_of: SettingsOf) -> None:
+    """Where two workers would order a route otherwise, the call that comes second goes where the first one went."""
+    place = f'redis: {{url: "{redis_url}", prefix: "{next(prefixes)}", timeout_ms: 5000}}\n'
+    more = f"sessions: {{store: {store}}}\n{place}"
+    slow, fast = Slow(), Swayed({})
+    told = settings_of(BASE.replace("openai/gpt-5]}", "openai/gpt-5], selection_policy: {prefer: fastest}}") + more)
+    one, other = build_router(told, classifier=slow), build_router(told, classifier=fast)
+    if store == "memory":
+        other._following = one._following  # noqa: SLF001 - two workers' speeds, one memory
+    assert other.selecting
+    other.selecting.speeds.note("openai/gpt-5", first_token_s=0.1, token_s=0.01)
+    call = call_of(user("some code"), affinity="a")
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(one.route, call)
+        first = other.route(call)
+        slow.may_answer.set()
+        second = waiting.result(10)
+
+    assert first.would_use == second.would_use == "openai/gpt-5"
+    assert other.route(call_of(user("some code"), USE, RESULT, affinity="a")).would_use == "openai/gpt-5"
+    one.close()
+    other.close()
+
+
+def test_turn_that_cannot_be_decided_stays_where_it_was_decided(settings_of: SettingsOf) -> None:
+    """Of two calls of one turn, one that the classifier has no answer for goes where the other one went."""
+    classifier = Failing()
+    router = build_router(settings_of(BASE + "cache: {size: 0}\n"), classifier=classifier)
+    call = call_of(user("some code"), affinity="a")
+    first = router.route(call)
+    classifier.fails = True
+
+    assert router.route(call).would_use == first.would_use == "anthropic/claude-x"
+    assert router.route(replace(call, affinity="b")).would_use == "openai/gpt-4o-mini"
+    router.close()
+
+
+class Failing(Swayed):
+    """Has no answer as soon as it is told so."""
+
+    def __init__(self) -> None:
+        """Answer."""
+        super().__init__({})
+        self.fails = False
+
+    def classify(self, conversation: Any, policy: Any, **more: Any) -> Any:
+        """Return certainty, or fail."""
+        if self.fails:
+            raise ClassificationError("no answer")
+        return super().classify(conversation, policy, **more)
+
+
+def test_refused_turn_is_not_remembered(router_with: Callable[[str], Router]) -> None:
+    """A caller who may not have what is decided leaves nothing behind in its session."""
+    router = router_with("")
+    router.route(call_of(user("some code")))
+
+    def refuse(decision: RoutingDecision) -> RoutingDecision:
+        """Refuse one model."""
+        if decision.would_use == "openai/gpt-5":
+            raise NotAllowedError("not for you", code="model_not_allowed")
+        return decision
+
+    with pytest.raises(NotAllowedError):
+        router.route(call_of(user("some code"), USE, RESULT, user("thanks")), fit=refuse)
+    after = router.route(call_of(user("some code"), USE, RESULT, user("thanks"), USE, RESULT), fit=refuse)
+
+    assert after.would_use == "anthropic/claude-x"

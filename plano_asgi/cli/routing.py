@@ -11,7 +11,6 @@ from plano_asgi.assembly import build_router
 from plano_asgi.conversation import LLMCall
 from plano_asgi.decisions import Reason, RoutingDecision
 from plano_asgi.intake.inbound_calls import decision_on_text
-from plano_asgi.policy import best_route
 from plano_asgi.preferences import NO_ROUTE_NAME
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
@@ -44,7 +43,7 @@ def _explain(decision: RoutingDecision, router: Router) -> None:
         other = decision.scores.other
         table.add_row(f"{NO_ROUTE_NAME} (none of these)", f"{other:.3f}", _bar(other), "", style="dim")
         console.print(table)
-    console.print(f"{_why(decision, router)}\nwould use: [bold]{escape(decision.would_use or 'none')}[/bold]")
+    console.print(f"{_why(decision)}\nwould use: [bold]{escape(decision.would_use or 'none')}[/bold]")
     console.print(f"[dim]{_who(decision, router)}, {decision.latency_ms:.1f} ms[/dim]")
 
 
@@ -54,25 +53,17 @@ def _who(decision: RoutingDecision, router: Router) -> str:
     return f"{answered} was not sure, and {decision.failed_stage} had no answer" if decision.failed_stage else answered
 
 
-def _why(decision: RoutingDecision, router: Router) -> str:
-    threshold = f"the threshold of {_threshold(decision, router):.2f}"
-    if decision.reason is Reason.MATCHED:
-        return f"{escape(str(decision.route))}: {decision.confidence:.2f} reaches {threshold}"
-    if decision.confidence is not None:
-        return f"no match: the best route has {decision.confidence:.2f}, below {threshold}"
+def _why(decision: RoutingDecision) -> str:
+    if decision.confidence is not None and decision.threshold is not None:
+        told = f"{decision.confidence:.2f}"
+        threshold = f"the threshold of {decision.threshold:.2f}"
+        if decision.reason is Reason.MATCHED:
+            return f"{escape(str(decision.route))}: {told} reaches {threshold}"
+        return f"no match: the best route has {told}, below {threshold}"
     return {
         Reason.NO_MATCH: "no match: there is nothing to classify, or no route to choose",
         Reason.ERROR: "the classifier failed; see its log line, or run plano-asgi doctor",
     }.get(decision.reason, decision.reason.value)
-
-
-def _threshold(decision: RoutingDecision, router: Router) -> float:
-    """Return the least confidence that would have selected the best route."""
-    if decision.scores is None:
-        return router.rules.threshold
-    if decision.scores.threshold is not None:
-        return decision.scores.threshold
-    return router.rules.threshold_of(best_route(decision.scores, decision.scores.routes))
 
 
 def _bar(chance: float) -> str:

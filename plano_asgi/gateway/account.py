@@ -52,10 +52,12 @@ class Account:
             NotAllowedError: Nothing is left; the caller is not told of what.
         """
         try:
-            return fit_allow_list(decision, allowed, catalog=catalog)
+            fitted = fit_allow_list(decision, allowed, catalog=catalog)
         except NotAllowedError:
             self.decision, self.refused = None, decision
             raise
+        self.refused = None
+        return fitted
 
     @property
     def served(self) -> RoutingDecision | None:

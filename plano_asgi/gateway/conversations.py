@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import anyio.to_thread
 
@@ -12,14 +12,13 @@ from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.errors import ForwardingError, StoreError, UnknownResponseError, WireFormatError
 from plano_asgi.events import RESPONSE_NOT_KEPT, get_logger
 from plano_asgi.gateway.kept_responses import KeptResponse, key_of, tenant_of
+from plano_asgi.off_the_loop import off_the_loop
 from plano_asgi.providers import ModelCatalog, ModelProvider
 from plano_asgi.stores.documents import DocumentStore
 from plano_asgi.wire import JsonDocument, read_call
 from plano_asgi.wire.continued_responses import PREVIOUS, is_to_be_kept, items_of, previous_id, resumed
 
-LARGE_BYTES: Final = 65_536  # reading and writing more than that takes too long for an event loop
 _TOO_LONG: Final = "the conversation is longer than responses_state.conversation_bytes"
-_Made = TypeVar("_Made")
 
 Keep = Callable[[Mapping[str, object], str], Awaitable[bool]]
 """Keeps an answer that a model gave, and returns whether calls can go on from it."""
@@ -99,7 +98,7 @@ class Conversations:
         is_kept_by_us = continued.keeping["store"] and not all(map(_is_native, pool))
         document, items = continued.document, tuple[object, ...]()
         if is_kept_by_us:
-            items = tuple(await _off_the_loop(partial(items_of, document), len(document.data)))
+            items = tuple(await off_the_loop(partial(items_of, document), size=len(document.data)))
         return partial(self._keep, continued.tenant, items, len(document.data))
 
     async def _keep(
@@ -120,7 +119,7 @@ class Conversations:
     async def _put(self, key: str, kept: KeptResponse, size: int) -> str:
         """Return why something cannot be kept; empty where it is."""
         try:
-            document = await _off_the_loop(kept.as_document, size)
+            document = await off_the_loop(kept.as_document, size=size)
             if len(document) > self.most_bytes:
                 return _TOO_LONG
             await self.store.keep(key, document)
@@ -131,7 +130,7 @@ class Conversations:
     async def _kept(self, key: str) -> KeptResponse:
         try:
             document = await self.store.read(key)
-            kept = None if document is None else await _off_the_loop(partial(_read, document), len(document))
+            kept = None if document is None else await off_the_loop(partial(_read, document), size=len(document))
         except StoreError as error:
             message = "what was said before cannot be looked up now; try again, or send the conversation in input"
             raise ForwardingError(message, status=503, code="responses_state_unavailable", retry_after_s=1.0) from error
@@ -162,7 +161,3 @@ def _is_native(provider: ModelProvider) -> bool:
 def _not_found(why: str) -> UnknownResponseError:
     message = f"{PREVIOUS}: {why}; send the conversation in input instead"
     return UnknownResponseError(message, code="previous_response_not_found", param=PREVIOUS)
-
-
-async def _off_the_loop(make: Callable[[], _Made], size: int) -> _Made:
-    return make() if size < LARGE_BYTES else await anyio.to_thread.run_sync(make)

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import anyio.to_thread
-
 from plano_asgi.errors import GuardrailError, UnusableAnswerError
 from plano_asgi.gateway.conversations import Keep
 from plano_asgi.gateway.recording import recorded
@@ -14,6 +12,7 @@ from plano_asgi.guard.answer_texts import AnswerStream, AnswerTexts, changed_ans
 from plano_asgi.guard.refusals import not_judged
 from plano_asgi.guard.text_steps import Restoring
 from plano_asgi.guard.verdicts import AnswerWatch
+from plano_asgi.off_the_loop import LARGE_TO_JUDGE_BYTES, off_the_loop
 from plano_asgi.upstream import ForwardedAnswer
 from plano_asgi.upstream.answers import Pieces
 from plano_asgi.upstream.failures import FailureKind
@@ -22,7 +21,6 @@ from plano_asgi.wire.exact_json import read_json
 from plano_asgi.wire.usage import Usage
 
 _ERRORS: Final = 400
-_LARGE_BYTES: Final = 8_192  # below, judging takes less time than handing over to a thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +219,7 @@ async def _told(body: bytes, subject: Subject, watches: Sequence[AnswerWatch]) -
             raise stream.problem
         return told
 
-    return tell() if len(body) < _LARGE_BYTES else await anyio.to_thread.run_sync(tell)
+    return await off_the_loop(tell, size=len(body), large=LARGE_TO_JUDGE_BYTES)
 
 
 def _checked(changed: bytes, guardrail: Guardrail, subject: Subject) -> bytes:

@@ -6,8 +6,6 @@ from functools import partial
 from math import ceil, inf
 from typing import Final
 
-import anyio.to_thread
-
 from plano_asgi.errors import CallError, QuotaError
 from plano_asgi.events import BUDGET_LOW, get_logger
 from plano_asgi.govern.allow_lists import AllowList, allow_list_of
@@ -16,13 +14,13 @@ from plano_asgi.govern.counting import Charge, Counters, Hold, Ruling, Settlemen
 from plano_asgi.govern.estimates import estimate_of
 from plano_asgi.govern.quotas import Measure, Quota, Use, WhenSoft, use_of
 from plano_asgi.govern.told import Counted
+from plano_asgi.off_the_loop import off_the_loop
 from plano_asgi.prices import PriceList
 from plano_asgi.providers import ModelProvider
 from plano_asgi.stores import MemoryStore
 from plano_asgi.wire import JsonDocument
 from plano_asgi.wire.usage import Usage
 
-LARGE_BODY_BYTES: Final = 65_536  # below, weighing takes less time than handing over to a thread
 NEWS_S: Final = 3_600.0  # a budget that runs low is news to the log once in so long
 
 
@@ -62,8 +60,7 @@ class Governor:
     async def admission(self, caller: Caller, document: JsonDocument, *, route: str | None) -> "Admission":
         """Return what counts a call on a route; nothing is held yet."""
         weigh = partial(estimate_of, document.value, output_tokens=self.output_tokens)
-        is_small = len(document.data) < LARGE_BODY_BYTES
-        estimate = weigh() if is_small else await anyio.to_thread.run_sync(weigh)
+        estimate = await off_the_loop(weigh, size=len(document.data))
         quotas = tuple(quota for quota in self.quotas if quota.reach.has_call(caller, route))
         return Admission(self, caller, estimate, quotas, route=route)
 

@@ -43,10 +43,15 @@ class SharedCounters:
         return await self._otherwise.reserve(charges, lease_ms=lease_ms)
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Count what was really used; what cannot be told to the others is given back when its lease ends."""
+        """Count what was really used; what cannot be told to the others is given back when its lease ends.
+
+        A server that is left alone is not told, either.
+        """
         shared, own = _parted(settlements)
         if own and self._otherwise:
             await self._otherwise.settle(own)
+        if not shared or self._rest.is_on:
+            return
         try:
             await self._shared.settle(shared)
         except StoreError as error:

@@ -5,17 +5,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-import anyio.to_thread
-
 from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.errors import CallError, WireFormatError
 from plano_asgi.guard.chain import Chain, Guardrail
 from plano_asgi.guard.pii import Placeholders
 from plano_asgi.guard.verdicts import Subject
+from plano_asgi.off_the_loop import off_the_loop
 from plano_asgi.wire import FORMATS, JsonDocument, read_call, read_document
 
 NOTHING: Final = Chain()
-LARGE_BYTES: Final = 65_536  # below, reading takes less time than handing over to a thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +106,7 @@ async def _read(body: bytes, before: LLMCall) -> GuardedCall:
     Raises:
         CallError: It is none of the same API, or asks for a stream where the caller does not.
     """
-    is_small = len(body) < LARGE_BYTES
-    read = partial(_call_of, body, before.api_format)
-    guarded = read() if is_small else await anyio.to_thread.run_sync(read)
+    guarded = await off_the_loop(partial(_call_of, body, before.api_format), size=len(body))
     if guarded.call.is_stream is not before.is_stream:
         message = "a filter may not change whether the answer is streamed"
         raise WireFormatError(message, code="invalid_value", param="stream")

@@ -5,17 +5,15 @@ from functools import partial
 from hashlib import blake2b
 from typing import Final, Self
 
-import anyio.to_thread
-
 from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.errors import WireFormatError
 from plano_asgi.intake.encodings import decode_body, too_large
 from plano_asgi.intake.headers import AFFINITY_HEADER, SWITCH_BUDGET_HEADER, Headers
+from plano_asgi.off_the_loop import LARGE_BYTES, off_the_loop
 from plano_asgi.settings import Settings
 from plano_asgi.wire import FORMATS, JsonDocument, read_call, read_document
 
 ROUTING_PREFIX: Final = "/routing"
-LARGE_BODY_BYTES: Final = 65_536  # below, reading takes less time than handing over to a thread
 ENDPOINTS: Final = {ROUTING_PREFIX + wire.path: api_format for api_format, wire in FORMATS.items()}
 
 
@@ -91,8 +89,7 @@ class RequestReader:
     async def aread(self, api_format: ApiFormat, headers: Headers, body: bytes | None) -> RoutingRequest:
         """Return the same as `read`, without blocking the event loop: large and encoded bodies are read on a thread."""
         read = partial(self.read, api_format, headers, body)
-        is_small = len(body or b"") < LARGE_BODY_BYTES and not headers.get("content-encoding")
-        return read() if is_small else await anyio.to_thread.run_sync(read)
+        return await off_the_loop(read, size=LARGE_BYTES if headers.get("content-encoding") else len(body or b""))
 
     def _tenant_of(self, headers: Headers) -> str | None:
         """Return a digest of what tenants' headers say, which gives no key away; None where none of them is sent."""

@@ -8,7 +8,17 @@ from plano_asgi.policy.inline import checked_inline
 from plano_asgi.policy.known_models import capabilities_of
 from plano_asgi.policy.places import place_of
 from plano_asgi.policy.pools import fit_capabilities, pool_of
-from plano_asgi.policy.session_rules import Standing, kept, moved, pin_of, settled, standing_of
+from plano_asgi.policy.session_rules import (
+    Standing,
+    begins,
+    kept,
+    moved,
+    opening_of,
+    pin_of,
+    session_of,
+    settled,
+    standing_of,
+)
 from plano_asgi.policy.tempering import tempered
 from plano_asgi.policy.turns import Turn, turn_of
 
@@ -19,6 +29,7 @@ __all__ = [
     "Standing",
     "Turn",
     "Unmatched",
+    "begins",
     "best_route",
     "capabilities_of",
     "checked_inline",
@@ -28,9 +39,11 @@ __all__ = [
     "kept",
     "moved",
     "needs_of",
+    "opening_of",
     "pin_of",
     "place_of",
     "pool_of",
+    "session_of",
     "settled",
     "standing_of",
     "tempered",

@@ -1,6 +1,7 @@
 """Where a call stands among others, by digests that only who holds the key can make."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -26,32 +27,49 @@ def place_of(call: LLMCall, turn: Turn, *, secret: bytes) -> Place | None:
     if told is None and not (turn.said and turn.said[0].strip()):
         return None
     kind = "client" if call.affinity else "provider" if told else "implicit"
-    key = _digest(secret, 16, (call.tenant or "", kind, told or turn.said[0]))
-    before = _hasher(secret, 8, turn.said[:-1])
-    whole = before.copy()
-    whole.update(_framed(turn.said[-1:]))
+    first, before, whole = _spoken(turn.said, secret)
+    key = _hasher((call.tenant or "", kind, told or first), secret).hexdigest()
     return Place(
         key=key,
         id=call.affinity or f"implicit:{key}",
         is_explicit=told is not None,
-        system=_digest(secret, 8, (message.text for message in call.conversation if message.role is Role.SYSTEM)),
-        tools=_digest(secret, 8, call.tools) if call.tools else "",
-        turn=whole.hexdigest(),
-        before=before.hexdigest(),
+        system=_hasher([said.text for said in call.conversation if said.role is Role.SYSTEM], secret).hexdigest(),
+        tools=_hasher(call.tools, secret).hexdigest() if call.tools else "",
+        turn=whole,
+        before=before,
         is_continued=call.previous_response is not None,
         signature=call.latest_signature,
-        tokens=sum(len(message.text) for message in call.conversation) // CHARACTERS_PER_TOKEN,
+        tokens=sum([len(message.text) for message in call.conversation]) // CHARACTERS_PER_TOKEN,
     )
 
 
-def _digest(secret: bytes, size: int, texts: Iterable[str]) -> str:
-    return _hasher(secret, size, texts).hexdigest()
+def _spoken(said: Sequence[str], secret: bytes) -> tuple[str, str, str]:
+    """Return digests of what a user said first, of all but what was said last, and of all; empty of nothing."""
+    if not said:
+        return "", "", ""
+    hasher = _hasher(said[:1], secret)
+    first = before = hasher.hexdigest()
+    if len(said) == 1:
+        return first, "", first
+    if len(said) > 2:  # noqa: PLR2004 - something between the first and the last
+        _add(hasher, said[1:-1])
+        before = hasher.hexdigest()
+    _add(hasher, said[-1:])
+    return first, before, hasher.hexdigest()
 
 
-def _hasher(secret: bytes, size: int, texts: Iterable[str]) -> blake2b:
-    return blake2b(_framed(texts), digest_size=size, key=secret, person=b"plano-session")
+def _hasher(texts: Iterable[str], secret: bytes) -> blake2b:
+    hasher = _keyed(secret).copy()
+    _add(hasher, texts)
+    return hasher
 
 
-def _framed(texts: Iterable[str]) -> bytes:
-    """Return texts as bytes that no other texts have: each after its length."""
-    return "".join(f"{len(text)}:{text}" for text in texts).encode("utf-8", "surrogatepass")
+@lru_cache(maxsize=8)
+def _keyed(secret: bytes) -> blake2b:
+    return blake2b(digest_size=16, key=secret, person=b"plano-session")
+
+
+def _add(hasher: blake2b, texts: Iterable[str]) -> None:
+    """Hash texts so that no other texts are the same: each after its length."""
+    for text in texts:
+        hasher.update(f"{len(text)}:{text}".encode("utf-8", "surrogatepass"))

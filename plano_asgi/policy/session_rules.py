@@ -8,7 +8,7 @@ from plano_asgi.policy.switching import Weighed
 from plano_asgi.policy.turns import Turn
 from plano_asgi.preferences import RoutingPolicy
 from plano_asgi.providers import ModelCatalog
-from plano_asgi.sessions import DecideOn, Lock, Pin, Place, SessionStanding, SwitchReason
+from plano_asgi.sessions import DecideOn, Lock, Opening, Pin, Place, SessionStanding, SwitchReason, maker_of
 
 Weigh = Callable[[Place, Pin, str], Weighed]
 
@@ -22,16 +22,24 @@ class Standing:
         holder: The pin of who goes on with the call, whatever a classifier would say; None where it is to be decided.
         anchor: The pin of who has had the conversation so far; None where that is not known.
         lock: Why nobody else may have it, as far as that is known before the decision.
+        opened: The pin that is kept for the call already; None where none is.
     """
 
     place: Place
     holder: Pin | None = None
     anchor: Pin | None = None
     lock: Lock | None = None
+    opened: Pin | None = None
 
 
-def standing_of(
-    place: Place, pins: Iterable[Pin], turn: Turn, *, decide_on: DecideOn, catalog: ModelCatalog
+def standing_of(  # noqa: PLR0913 - the whole of what it depends on
+    place: Place,
+    pins: Iterable[Pin],
+    turn: Turn,
+    *,
+    decide_on: DecideOn,
+    catalog: ModelCatalog,
+    opened: Pin | None = None,
 ) -> Standing:
     """Return what a session means for a call.
 
@@ -41,6 +49,7 @@ def standing_of(
         turn: Whose turn it is.
         decide_on: Which calls are decided.
         catalog: The declared models; what no longer is one holds nothing.
+        opened: What was kept beside the pins for this call; None where nothing was.
     """
     known = [pin for pin in pins if catalog.provider_of(pin.model)]
     kin = [pin for pin in known if _is_kin(pin, place)]
@@ -48,14 +57,27 @@ def standing_of(
         anchor = min(kin, key=lambda pin: _distance_to_turn(pin, place), default=None)
         lock = Lock.PREVIOUS_RESPONSE if place.is_continued and anchor else None
         is_held = lock is not None or decide_on is DecideOn.SESSION
-        return Standing(place=place, holder=anchor if is_held else None, anchor=anchor, lock=lock)
+        return Standing(place=place, holder=anchor if is_held else None, anchor=anchor, lock=lock, opened=opened)
     anchor = min(kin or (known if place.is_explicit else []), key=lambda pin: _distance(pin, place), default=None)
     lock = Lock.TOOL_LOOP if turn.is_loop_open else Lock.PREVIOUS_RESPONSE if place.is_continued else None
     is_held = lock is not None or decide_on is not DecideOn.EVERY_CALL
     return Standing(place=place, holder=anchor if is_held else None, anchor=anchor, lock=lock if anchor else None)
 
 
-def kept(standing: Standing, pin: Pin, policy: RoutingPolicy, policy_source: PolicySource) -> RoutingDecision:
+def begins(turn: Turn, place: Place, decide_on: DecideOn) -> bool:
+    """Return whether a call begins a turn that is to be decided, whatever its session has decided already."""
+    return turn.is_new and not place.is_continued and decide_on is not DecideOn.SESSION
+
+
+def opening_of(decision: RoutingDecision, place: Place) -> Opening | None:
+    """Return what there is to keep of a turn that is decided; None where that is no model, or the decision failed."""
+    if decision.would_use is None or decision.reason is Reason.ERROR:
+        return None
+    pin = _pin(decision, place, decision.would_use)
+    return Opening(pin=pin, is_signed=place.signature is not None)
+
+
+def kept(pin: Pin, policy: RoutingPolicy, policy_source: PolicySource) -> RoutingDecision:
     """Return the decision that a call stays with who has its session; the route's other models stand by."""
     has_route = pin.route is not None and any(preference.name == pin.route for preference in policy.preferences)
     others = policy.named(pin.route).models if has_route and pin.route else ()
@@ -67,16 +89,17 @@ def kept(standing: Standing, pin: Pin, policy: RoutingPolicy, policy_source: Pol
         source=Source.SESSION,
         policy=policy_source,
         confidence=pin.confidence,
-        session=_session(standing, pin, lock=standing.lock),
     )
 
 
 def settled(
     decision: RoutingDecision, standing: Standing, policy: RoutingPolicy, *, weigh: Weigh | None = None
-) -> RoutingDecision:
-    """Return a fresh decision as the session lets it stand.
+) -> tuple[RoutingDecision, SessionStanding]:
+    """Return a fresh decision as the session lets it stand, and what the session has to do with it.
 
     Thoughts that one provider has signed hold their conversation: another model of it can read them, and may have it.
+    Where the client has said what belongs together, a turn that comes twice stays with who has it, as long as it is
+    decided for the same route, or cannot be decided now.
 
     Args:
         decision: The decision.
@@ -86,28 +109,33 @@ def settled(
     """
     anchor, would_use = standing.anchor, decision.would_use
     if anchor is None or would_use is None:
-        return replace(decision, session=SessionStanding(place=standing.place, lock=standing.lock))
+        return decision, SessionStanding(place=standing.place, lock=standing.lock)
+    session = session_of(standing, anchor)
     if standing.place.signature and maker_of(would_use) != maker_of(anchor.model):
-        locked = replace(standing, lock=Lock.THINKING)
-        return replace(kept(locked, anchor, policy, decision.policy), scores=decision.scores)
-    session = _session(standing, anchor, lock=standing.lock)
+        return _stays(decision, anchor, policy), replace(session, lock=Lock.THINKING)
+    if _is_taken(decision, anchor, standing.place):
+        return _stays(decision, anchor, policy), session
     if weigh is None:
-        return replace(decision, session=session)
+        return decision, session
     said = weigh(standing.place, anchor, would_use)
     session = replace(
         session, switch=said.reason, spent_usd=said.budget.spent_usd, baseline_usd=said.budget.baseline_usd
     )
-    if said.reason is SwitchReason.OVER_BUDGET:
-        decision = replace(kept(standing, anchor, policy, decision.policy), scores=decision.scores)
-    return replace(decision, session=session)
+    return (_stays(decision, anchor, policy) if said.reason is SwitchReason.OVER_BUDGET else decision), session
 
 
-def pin_of(decision: RoutingDecision, standing: Standing) -> Pin | None:
+def _stays(decision: RoutingDecision, anchor: Pin, policy: RoutingPolicy) -> RoutingDecision:
+    return replace(kept(anchor, policy, decision.policy), scores=decision.scores)
+
+
+def pin_of(decision: RoutingDecision, session: SessionStanding, standing: Standing) -> Pin | None:
     """Return what to remember of a decision; None where it uses no model, or all of it is known already."""
-    session = decision.session
-    if decision.would_use is None or session is None:
+    if decision.would_use is None:
         return None
-    pin = _pin(decision, session, decision.would_use, foreign=_foreign(standing, decision.would_use))
+    foreign, opened = _foreign(standing, decision.would_use), standing.opened
+    if opened and foreign is None and (opened.model, opened.route) == (decision.would_use, decision.route):
+        return None
+    pin = _pin(decision, standing.place, decision.would_use, session=session, foreign=foreign)
     return None if pin == standing.anchor else pin
 
 
@@ -115,22 +143,37 @@ def moved(decision: RoutingDecision, session: SessionStanding, *, to: str) -> Pi
     """Return the pin of a turn that another model has served than was decided."""
     signature = session.place.signature
     is_foreign = signature is not None and maker_of(to) != maker_of(session.held_by or to)
-    return _pin(decision, session, to, foreign=signature if is_foreign else session.foreign)
+    foreign = signature if is_foreign else session.foreign
+    return _pin(decision, session.place, to, session=session, foreign=foreign)
 
 
-def _session(standing: Standing, anchor: Pin, *, lock: Lock | None) -> SessionStanding:
+def _is_taken(decision: RoutingDecision, anchor: Pin, place: Place) -> bool:
+    """Return whether a turn is to stay with who has it already."""
+    if not (place.is_explicit and anchor.is_of(place)):
+        return False
+    return decision.reason is Reason.ERROR or (anchor.route == decision.route and anchor.model in decision.models)
+
+
+def session_of(standing: Standing, anchor: Pin) -> SessionStanding:
+    """Return what a session has to do with a call that goes on with what somebody has had so far."""
     return SessionStanding(
         place=standing.place,
         held_by=anchor.model,
         foreign=anchor.foreign,
-        lock=lock,
+        lock=standing.lock,
         spent_usd=anchor.spent_usd,
         baseline_usd=anchor.baseline_usd,
     )
 
 
-def _pin(decision: RoutingDecision, session: SessionStanding, model: str, *, foreign: str | None) -> Pin:
-    place = session.place
+def _pin(
+    decision: RoutingDecision,
+    place: Place,
+    model: str,
+    *,
+    session: SessionStanding | None = None,
+    foreign: str | None = None,
+) -> Pin:
     return Pin(
         system=place.system,
         tools=place.tools,
@@ -140,8 +183,8 @@ def _pin(decision: RoutingDecision, session: SessionStanding, model: str, *, for
         reason=decision.reason.value,
         confidence=None if decision.confidence is None else round(decision.confidence, 4),
         foreign=foreign,
-        spent_usd=session.spent_usd,
-        baseline_usd=session.baseline_usd,
+        spent_usd=session.spent_usd if session else 0.0,
+        baseline_usd=session.baseline_usd if session else 0.0,
     )
 
 
@@ -151,11 +194,6 @@ def _foreign(standing: Standing, model: str) -> str | None:
     if anchor is None or signature is None:
         return None
     return signature if maker_of(model) != maker_of(anchor.model) else anchor.foreign
-
-
-def maker_of(model: str) -> str:
-    """Return the provider of a qualified model: who signs its thoughts."""
-    return model.partition("/")[0]
 
 
 def _is_kin(pin: Pin, place: Place) -> bool:

@@ -5,15 +5,29 @@ from functools import partial
 
 from plano_asgi.conversation import Conversation
 from plano_asgi.decisions import RoutingDecision
-from plano_asgi.policy import Standing, Turn, kept, moved, pin_of, settled, standing_of, turn_of
+from plano_asgi.errors import CallError
+from plano_asgi.policy import (
+    Standing,
+    Turn,
+    begins,
+    kept,
+    moved,
+    opening_of,
+    pin_of,
+    session_of,
+    settled,
+    standing_of,
+    turn_of,
+)
 from plano_asgi.policy.switching import SwitchBudget, Weighed, weighed
 from plano_asgi.prices import PriceList
 from plano_asgi.providers import ModelCatalog
 from plano_asgi.router.deciding import Case
+from plano_asgi.router.fitting import Fit
 from plano_asgi.router.session_store import Pins
 from plano_asgi.router.sessions import Sessions
 from plano_asgi.router.stand_in import stand_in
-from plano_asgi.sessions import DecideOn, Pin, Place
+from plano_asgi.sessions import DecideOn, Opening, Pin, Place, SessionStanding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +39,14 @@ class Followed:
         turn: Whose turn it is.
         place: Where it stands in a session; None where it belongs to none.
         conversation: What a decision on it is made on.
+        begins_turn: Whether it begins a turn of its session, so that it is decided whatever is known of that.
     """
 
     case: Case
     turn: Turn
     place: Place | None
     conversation: Conversation
+    begins_turn: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,21 +68,61 @@ class Following:
         turn = turn_of(case.call.conversation)
         if self.sessions is None:
             return Followed(case=case, turn=turn, place=None, conversation=case.call.conversation)
+        decide_on = self.sessions.decide_on
         place = None if stand_in() else self.sessions.place_of(case.call, turn)
-        is_anew = self.sessions.decide_on is DecideOn.EVERY_CALL and not turn.is_loop_open
-        conversation = case.call.conversation if is_anew else turn.conversation
-        return Followed(case=case, turn=turn, place=place, conversation=conversation)
+        is_anew = decide_on is DecideOn.EVERY_CALL and not turn.is_loop_open
+        return Followed(
+            case=case,
+            turn=turn,
+            place=place,
+            conversation=case.call.conversation if is_anew else turn.conversation,
+            begins_turn=place is not None and begins(turn, place, decide_on),
+        )
 
-    def recall(self, followed: Followed) -> Pins:
-        """Return what is known of a case's session; blocks where it is kept elsewhere."""
-        return self.sessions.recall(followed.place) if self.sessions and followed.place else ()
+    def recalled(self, followed: Followed) -> Standing | None:
+        """Return what a session means for a case that it may have decided already; None for other cases; may block."""
+        if self.sessions is None or followed.place is None or followed.begins_turn:
+            return None
+        return self._standing(followed, self.sessions.recall(followed.place))
 
-    async def arecall(self, followed: Followed) -> Pins:
-        """Return the same as `recall`, without blocking the event loop."""
-        return await self.sessions.arecall(followed.place) if self.sessions and followed.place else ()
+    async def arecalled(self, followed: Followed) -> Standing | None:
+        """Return the same as `recalled`, without blocking the event loop."""
+        if self.sessions is None or followed.place is None or followed.begins_turn:
+            return None
+        return self._standing(followed, await self.sessions.arecall(followed.place))
 
-    def standing(self, followed: Followed, pins: Pins) -> Standing | None:
-        """Return what a session means for a case; None where it belongs to none."""
+    def opening(self, followed: Followed, decision: RoutingDecision, fit: Fit) -> Opening | None:
+        """Return what to keep of a turn that begins; None where there is nothing, or prices have a say in it.
+
+        Args:
+            followed: The turn's case.
+            decision: What was decided on it.
+            fit: Returns the decision with only what may serve the call, or raises what it is refused with.
+        """
+        if followed.place is None or not followed.begins_turn or self._most_pct(followed) is not None:
+            return None
+        try:
+            return opening_of(fit(decision), followed.place)
+        except CallError:
+            return None
+
+    def opened(self, followed: Followed, opening: Opening | None) -> Standing | None:
+        """Return what a session means for a turn that begins, its opening kept where that is free; may block."""
+        if self.sessions is None or followed.place is None:
+            return None
+        if opening is None:
+            return self._standing(followed, self.sessions.recall(followed.place))
+        return self._standing(followed, self.sessions.open(followed.place, opening), opening)
+
+    async def aopened(self, followed: Followed, opening: Opening | None) -> Standing | None:
+        """Do the same as `opened`, without blocking the event loop."""
+        if self.sessions is None or followed.place is None:
+            return None
+        if opening is None:
+            return self._standing(followed, await self.sessions.arecall(followed.place))
+        return self._standing(followed, await self.sessions.aopen(followed.place, opening), opening)
+
+    def _standing(self, followed: Followed, pins: Pins, opening: Opening | None = None) -> Standing | None:
         if self.sessions is None or followed.place is None:
             return None
         return standing_of(
@@ -75,31 +131,44 @@ class Following:
             followed.turn,
             decide_on=self.sessions.decide_on,
             catalog=self.catalog,
+            opened=opening.pin if opening and opening.is_free(pins) else None,
         )
 
     def held(self, followed: Followed, standing: Standing | None) -> RoutingDecision | None:
         """Return the decision that a session has made already, None where there is one to make."""
         if standing is None or standing.holder is None:
             return None
-        return kept(standing, standing.holder, followed.case.policy, followed.case.policy_source)
+        return kept(standing.holder, followed.case.policy, followed.case.policy_source)
 
-    def settled(self, decision: RoutingDecision, followed: Followed, standing: Standing | None) -> RoutingDecision:
-        """Return a decision as a session lets it stand."""
-        if standing is None or standing.holder is not None:
-            return decision
-        asked = followed.case.call.switch_budget_pct
-        most_pct = self.sessions.switch_budget_pct if self.sessions and asked is None else asked
+    def settled(
+        self, decision: RoutingDecision, followed: Followed, standing: Standing | None
+    ) -> tuple[RoutingDecision, SessionStanding | None]:
+        """Return a decision as a session lets it stand, and what the session has to do with it."""
+        if standing is None:
+            return decision, None
+        if standing.holder is not None:
+            return decision, session_of(standing, standing.holder)
+        most_pct = self._most_pct(followed)
         weigh = None if most_pct is None or self.prices is None else partial(_weighed, self.prices, most_pct)
         return settled(decision, standing, followed.case.policy, weigh=weigh)
 
-    def remember(self, standing: Standing | None, decision: RoutingDecision) -> None:
+    def _most_pct(self, followed: Followed) -> float | None:
+        """Return what switches may cost at the most, in percent of never switching; None where nobody counts that."""
+        if self.sessions is None or self.prices is None:
+            return None
+        asked = followed.case.call.switch_budget_pct
+        return self.sessions.switch_budget_pct if asked is None else asked
+
+    def remember(self, decision: RoutingDecision, session: SessionStanding | None, standing: Standing | None) -> None:
         """Remember who has a session now; blocks where that is kept elsewhere."""
-        if self.sessions and standing and (pin := pin_of(decision, standing)):
+        if self.sessions and standing and session and (pin := pin_of(decision, session, standing)):
             self.sessions.remember(standing.place, pin)
 
-    async def aremember(self, standing: Standing | None, decision: RoutingDecision) -> None:
+    async def aremember(
+        self, decision: RoutingDecision, session: SessionStanding | None, standing: Standing | None
+    ) -> None:
         """Do the same as `remember`, without blocking the event loop."""
-        if self.sessions and standing and (pin := pin_of(decision, standing)):
+        if self.sessions and standing and session and (pin := pin_of(decision, session, standing)):
             await self.sessions.aremember(standing.place, pin)
 
     async def amove(self, decision: RoutingDecision, *, to: str) -> None:
@@ -122,9 +191,8 @@ def _weighed(prices: PriceList, most_pct: float, place: Place, anchor: Pin, mode
     )
 
 
-def told_of_switch(decision: RoutingDecision) -> RoutingDecision:
-    """Return a decision whose session says whether it changes hands by it."""
-    session = decision.session
-    if session is None or session.held_by is None or session.held_by == decision.would_use:
-        return decision
-    return replace(decision, session=replace(session, is_switched=True))
+def told_of_switch(session: SessionStanding | None, would_use: str | None) -> SessionStanding | None:
+    """Return what a session has to do with a decision, telling whether it changes hands by it."""
+    if session is None or session.held_by is None or session.held_by == would_use:
+        return session
+    return replace(session, is_switched=True)

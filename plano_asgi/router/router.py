@@ -10,9 +10,9 @@ from typing import Final
 from plano_asgi.classify import Classifier
 from plano_asgi.classify.trusting import trusted
 from plano_asgi.conversation import LLMCall, Message, Role
-from plano_asgi.decisions import RoutingDecision, Scores
+from plano_asgi.decisions import RoutingDecision, Scores, Trial
 from plano_asgi.errors import CallError, ClassificationError, ClassifierTimeoutError, ClassifierUnavailableError
-from plano_asgi.events import CALL_ROUTED, CLASSIFIER_READY, CLASSIFIER_SLOW, get_logger, is_heard
+from plano_asgi.events import CLASSIFIER_READY, CLASSIFIER_SLOW, get_logger, is_heard
 from plano_asgi.observer import UNOBSERVED
 from plano_asgi.policy import Rules, fit_format
 from plano_asgi.preferences import RoutingPolicy
@@ -22,13 +22,14 @@ from plano_asgi.router.deciding import Case, Deciding, OnError, Pending
 from plano_asgi.router.experimenting import Arm, Experiment, Experiments
 from plano_asgi.router.fitting import Fit, all_of_it
 from plano_asgi.router.following import Following, told_of_switch
-from plano_asgi.router.log_fields import session_fields, trial_fields
+from plano_asgi.router.logging_decisions import log_routed
 from plano_asgi.router.reading import is_long, read
 from plano_asgi.router.repeated_start import RepeatedStart
 from plano_asgi.router.selecting import Selecting
 from plano_asgi.router.sessions import Sessions
 from plano_asgi.router.stand_in import stand_in
 from plano_asgi.router.waiting import wait_async, wait_blocking
+from plano_asgi.sessions import SessionStanding
 from plano_asgi.stores import Store
 
 WARM_UP_TEXT: Final = "Which of these routes would take a call such as this one, if any of them does?"
@@ -176,43 +177,53 @@ class Router:
             RoutingUnavailableError: `on_error` is `reject`, and the classifier has no answer.
         """
         started = perf_counter()
-        fitted = partial(self._fitted, call=call, started=started, is_translated=is_translated, fit=fit)
+        speaking = all_of_it if is_translated else self._speaking(call)
+        fitted = partial(self._fitted, speaking=speaking, fit=fit)
+        reported = partial(self._reported, call=call, started=started)
         case = self._deciding.case_of(call, bypass=bypass)
         if isinstance(case, RoutingDecision):
-            return self._reported(fitted(case), call, started)
+            return reported(fitted(case, reported))
         arm = self._arm_of(case)
         followed, deciding = arm.followed, arm.deciding
-        standing = self._following.standing(followed, self._following.recall(followed))
+        standing = self._following.recalled(followed)
         begun = self._following.held(followed, standing) or deciding.begin(followed.case, followed.conversation)
         if isinstance(begun, Pending):
             begun = deciding.conclude(begun, wait_blocking(begun.scores, deciding.deadline_ms / 1000))
-        settled = self._following.settled(self._qualified(begun), followed, standing)
-        decision = fitted(replace(settled, trial=arm.trial))
-        self._following.remember(standing, decision)
-        return self._tried(self._reported(decision, call, started), arm, begun)
+        fresh = self._qualified(begun)
+        standing = standing or self._following.opened(followed, self._following.opening(followed, speaking(fresh), fit))
+        settled, session = self._following.settled(fresh, followed, standing)
+        reported = partial(reported, session=session, trial=arm.trial)
+        decision = fitted(settled, reported)
+        self._following.remember(decision, session, standing)
+        return self._tried(reported(decision), arm, begun)
 
     async def aroute(
         self, call: LLMCall, *, bypass: bool = False, is_translated: bool = True, fit: Fit = all_of_it
     ) -> RoutingDecision:
         """Return where the call goes, without blocking the event loop; the same as `route` in everything else."""
         started = perf_counter()
-        fitted = partial(self._fitted, call=call, started=started, is_translated=is_translated, fit=fit)
+        speaking = all_of_it if is_translated else self._speaking(call)
+        fitted = partial(self._fitted, speaking=speaking, fit=fit)
+        reported = partial(self._reported, call=call, started=started)
         case, on_thread = self._deciding.case_of(call, bypass=bypass), is_long(call)
         if isinstance(case, RoutingDecision):
-            return await read(partial(self._reported, fitted(case), call, started), on_thread=on_thread)
+            return await read(partial(reported, fitted(case, reported)), on_thread=on_thread)
         arm = await read(partial(self._arm_of, case), on_thread=on_thread)
         followed, deciding = arm.followed, arm.deciding
-        standing = self._following.standing(followed, await self._following.arecall(followed))
+        standing = await self._following.arecalled(followed)
         begun: RoutingDecision | Pending | None = self._following.held(followed, standing)
         if begun is None:
             begun = await read(partial(deciding.begin, followed.case, followed.conversation), on_thread=on_thread)
         if isinstance(begun, Pending):
             begun = deciding.conclude(begun, await wait_async(begun.scores, deciding.deadline_ms / 1000))
-        settled = self._following.settled(self._qualified(begun), followed, standing)
-        decision = fitted(replace(settled, trial=arm.trial))
-        await self._following.aremember(standing, decision)
-        report = partial(self._reported, decision, call, started)
-        return self._tried(await read(report, on_thread=on_thread), arm, begun)
+        fresh = self._qualified(begun)
+        if standing is None:
+            standing = await self._following.aopened(followed, self._following.opening(followed, speaking(fresh), fit))
+        settled, session = self._following.settled(fresh, followed, standing)
+        reported = partial(reported, session=session, trial=arm.trial)
+        decision = fitted(settled, reported)
+        await self._following.aremember(decision, session, standing)
+        return self._tried(await read(partial(reported, decision), on_thread=on_thread), arm, begun)
 
     def made_elsewhere(self, call: LLMCall, decision: RoutingDecision) -> RoutingDecision:
         """Return a decision that whoever makes the call knew without asking, logged and counted as one of this router.
@@ -244,46 +255,34 @@ class Router:
         would_use = decision.would_use and self.catalog.qualified(decision.would_use)
         return decision if would_use == decision.would_use else replace(decision, would_use=would_use)
 
-    def _fitted(
-        self, decision: RoutingDecision, call: LLMCall, *, started: float, is_translated: bool, fit: Fit
-    ) -> RoutingDecision:
-        """Return the decision qualified, of models that can serve the call, with a session that knows of it."""
-        decision = replace(self._qualified(decision), latency_ms=_milliseconds_since(started))
-        if not is_translated:
-            decision = fit_format(decision, call, rules=self.rules, catalog=self.catalog)
-        try:
-            return told_of_switch(fit(decision))
-        except CallError:
-            self._reported(told_of_switch(decision), call, started)
-            raise
+    def _speaking(self, call: LLMCall) -> Fit:
+        return partial(fit_format, call=call, rules=self.rules, catalog=self.catalog)
 
-    def _reported(self, decision: RoutingDecision, call: LLMCall, started: float) -> RoutingDecision:
-        """Return the decision timed, having logged the one line that tells of it."""
-        decision = replace(decision, latency_ms=_milliseconds_since(started))
+    def _fitted(self, decision: RoutingDecision, reported: Fit, *, speaking: Fit, fit: Fit) -> RoutingDecision:
+        """Return the decision qualified, of models that can serve the call; one that is refused is reported."""
+        decision = speaking(self._qualified(decision))
+        try:
+            return fit(decision)
+        except CallError:
+            return fit(reported(decision))  # refused again, by somebody who knows all that is told of it
+
+    def _reported(
+        self,
+        decision: RoutingDecision,
+        call: LLMCall,
+        started: float,
+        session: SessionStanding | None = None,
+        trial: Trial | None = None,
+    ) -> RoutingDecision:
+        """Return the decision timed and with all that belongs to it, having logged the one line that tells of it."""
+        session, latency_ms = told_of_switch(session, decision.would_use), _milliseconds_since(started)
+        decision = replace(decision, latency_ms=latency_ms, session=session, trial=trial)
         self.observer.decided(call, decision, waiting=self._classifications.waiting)
         if is_heard(INFO):
-            self._log(decision, call)
+            log_routed(decision, call, classifier=self.classifier.kind)
         if listener := stand_in():
             listener.hear(decision)
         return decision
-
-    def _log(self, decision: RoutingDecision, call: LLMCall) -> None:
-        get_logger().info(
-            CALL_ROUTED,
-            api_format=call.api_format.value,
-            route=decision.route,
-            model=decision.would_use,
-            reason=decision.reason.value,
-            source=decision.source.value,
-            policy=decision.policy.value,
-            confidence=None if decision.confidence is None else round(decision.confidence, 3),
-            classifier=self.classifier.kind,
-            stage=decision.stage,
-            failed_stage=decision.failed_stage,
-            **session_fields(decision),
-            **trial_fields(decision),
-            latency_ms=round(decision.latency_ms, 1),
-        )
 
 
 def _milliseconds_since(started: float) -> float:

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from threading import Lock
 from time import monotonic
 from typing import Final, Protocol
@@ -10,7 +10,7 @@ from typing import Final, Protocol
 import orjson
 
 from plano_asgi.errors import StoreError
-from plano_asgi.sessions import MOST_PINS, Pin
+from plano_asgi.sessions import MOST_PINS, Opening, Pin, maker_of
 
 Pins = tuple[Pin, ...]
 
@@ -27,11 +27,17 @@ class SessionStore(Protocol):
     def push(self, key: str, pin: Pin) -> None:
         """Keep a pin as its session's latest."""
 
+    def open(self, key: str, opening: Opening) -> Pins:
+        """Return a session's pins, the latest first, and keep that of the opening where it is free beside them."""
+
     async def aread(self, key: str) -> Pins:
         """Return the same as `read`."""
 
     async def apush(self, key: str, pin: Pin) -> None:
         """Do the same as `push`."""
+
+    async def aopen(self, key: str, opening: Opening) -> Pins:
+        """Do the same as `open`."""
 
 
 class MemorySessions:
@@ -56,17 +62,27 @@ class MemorySessions:
     def push(self, key: str, pin: Pin) -> None:
         """Keep a pin as its session's latest, at the cost of the session used longest ago."""
         with self._lock:
-            self._keep(key, (pin, *self._known(key))[:MOST_PINS])
-            if len(self._sessions) > self._size:
-                self._sessions.popitem(last=False)
+            self._keep(key, (pin, *self._known(key)))
+
+    def open(self, key: str, opening: Opening) -> Pins:
+        """Return a session's pins, the latest first, and keep that of the opening where it is free beside them."""
+        with self._lock:
+            known = self._known(key)
+            if opening.is_free(known):
+                self._keep(key, (opening.pin, *known))
+            else:
+                self._keep(key, known)
+        return known
 
     def _known(self, key: str) -> Pins:
         pins, until = self._sessions.get(key, ((), 0.0))
         return pins if self._clock() < until else ()
 
     def _keep(self, key: str, pins: Pins) -> None:
-        self._sessions[key] = (pins, self._clock() + self._ttl_s)
+        self._sessions[key] = (pins[:MOST_PINS], self._clock() + self._ttl_s)
         self._sessions.move_to_end(key)
+        if len(self._sessions) > self._size:
+            self._sessions.popitem(last=False)
 
     async def aread(self, key: str) -> Pins:
         """Return the same as `read`."""
@@ -75,6 +91,10 @@ class MemorySessions:
     async def apush(self, key: str, pin: Pin) -> None:
         """Do the same as `push`."""
         self.push(key, pin)
+
+    async def aopen(self, key: str, opening: Opening) -> Pins:
+        """Do the same as `open`."""
+        return self.open(key, opening)
 
     def __len__(self) -> int:
         """Return how many sessions are kept."""
@@ -90,15 +110,21 @@ class SharedLists(Protocol):
     def push(self, key: str, value: bytes) -> None:
         """Put a value first."""
 
+    def offer(self, key: str, value: bytes, *, unless_any: bytes, if_all: bytes) -> Sequence[bytes]:
+        """Return a list as `read` does; put a value first if all there have `if_all` in them, and none `unless_any`."""
+
     async def aread(self, key: str) -> Sequence[bytes]:
         """Return the same as `read`."""
 
     async def apush(self, key: str, value: bytes) -> None:
         """Do the same as `push`."""
 
+    async def aoffer(self, key: str, value: bytes, *, unless_any: bytes, if_all: bytes) -> Sequence[bytes]:
+        """Do the same as `offer`."""
+
 
 class SharedSessions:
-    """Keeps sessions where workers share them; one round trip to read, and one to keep."""
+    """Keeps sessions where workers share them; one round trip each to read, to keep and to open."""
 
     def __init__(self, lists: SharedLists) -> None:
         """Take the lists that they are kept in."""
@@ -110,7 +136,12 @@ class SharedSessions:
 
     def push(self, key: str, pin: Pin) -> None:
         """Keep a pin as its session's latest."""
-        self._lists.push(key, orjson.dumps(asdict(pin)))
+        self._lists.push(key, orjson.dumps(pin))
+
+    def open(self, key: str, opening: Opening) -> Pins:
+        """Return a session's pins, the latest first, and keep that of the opening where it is free beside them."""
+        its_turn, its_maker = _free_by(opening)
+        return _pins(self._lists.offer(key, orjson.dumps(opening.pin), unless_any=its_turn, if_all=its_maker))
 
     async def aread(self, key: str) -> Pins:
         """Return the same as `read`."""
@@ -118,7 +149,20 @@ class SharedSessions:
 
     async def apush(self, key: str, pin: Pin) -> None:
         """Do the same as `push`."""
-        await self._lists.apush(key, orjson.dumps(asdict(pin)))
+        await self._lists.apush(key, orjson.dumps(pin))
+
+    async def aopen(self, key: str, opening: Opening) -> Pins:
+        """Do the same as `open`."""
+        its_turn, its_maker = _free_by(opening)
+        return _pins(await self._lists.aoffer(key, orjson.dumps(opening.pin), unless_any=its_turn, if_all=its_maker))
+
+
+def _free_by(opening: Opening) -> tuple[bytes, bytes]:
+    """Return what `Opening.is_free` looks for, as it is written in pins: the turn, and the maker where that matters."""
+    pin = opening.pin
+    its_turn = orjson.dumps({"system": pin.system, "tools": pin.tools, "turn": pin.turn})[1:-1]
+    its_maker = orjson.dumps({"model": f"{maker_of(pin.model)}/"})[1:-2] if opening.is_signed else b""
+    return its_turn, its_maker
 
 
 _FIELDS: Final = frozenset(field.name for field in fields(Pin))

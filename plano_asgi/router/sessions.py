@@ -7,7 +7,7 @@ from plano_asgi.errors import StoreError
 from plano_asgi.events import SESSIONS_FAILED, get_logger
 from plano_asgi.policy import Turn, place_of
 from plano_asgi.router.session_store import Pins, SessionStore
-from plano_asgi.sessions import DecideOn, Pin, Place
+from plano_asgi.sessions import DecideOn, Opening, Pin, Place
 from plano_asgi.stores.rest import Rest
 
 
@@ -50,6 +50,26 @@ class Sessions:
             return ()
         try:
             return await self.store.aread(place.key)
+        except StoreError as error:
+            self._note(error)
+            return ()
+
+    def open(self, place: Place, opening: Opening) -> Pins:
+        """Return what is known of a session, and keep an opening that is free beside it; blocks as `recall` does."""
+        if self._rest.is_on:
+            return ()
+        try:
+            return self.store.open(place.key, opening)
+        except StoreError as error:
+            self._note(error)
+            return ()
+
+    async def aopen(self, place: Place, opening: Opening) -> Pins:
+        """Do the same as `open`, without blocking the event loop."""
+        if self._rest.is_on:
+            return ()
+        try:
+            return await self.store.aopen(place.key, opening)
         except StoreError as error:
             self._note(error)
             return ()

@@ -7,7 +7,7 @@ from plano_asgi.settings.draft import Draft, Keys
 from plano_asgi.settings.validation import check_classifier, check_preference, check_unique
 
 EXPERIMENTS: Final = "experiments"
-_CHANGES: Final = ("threshold", "routing_preferences", "classifier")
+_CHANGES: Final = ("threshold", "routing_preferences", "classifier", "calibration")
 _ROUNDING: Final = 1e-9  # of shares such as 0.1, which add up to a little more or less than is written
 
 
@@ -25,8 +25,11 @@ def check_experiments(draft: Draft) -> None:
         if not any(experiment.get(name) not in (None, []) for name in _CHANGES):
             draft.fault(keys, f"changes nothing; give it one of {', '.join(_CHANGES)}")
         _check_policy(draft, (*keys, "routing_preferences"))
-        if isinstance(experiment.get("classifier"), dict):
+        classifier = experiment.get("classifier")
+        if isinstance(classifier, dict):
             check_classifier(draft, (*keys, "classifier"))
+            if experiment.get("calibration") and classifier.get("calibration"):
+                draft.fault((*keys, "calibration"), "the experiment's classifier names one as well; keep one")
 
 
 def _check_policy(draft: Draft, place: Keys) -> None:

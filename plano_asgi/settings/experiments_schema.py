@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict
 
 from plano_asgi.settings.classifier_schema import ClassifierSettings
-from plano_asgi.settings.fields import QuotaName, Share
+from plano_asgi.settings.fields import File, QuotaName, Share
 from plano_asgi.settings.preferences_schema import TopPreference
 from plano_asgi.settings.section import Section
 
@@ -20,6 +20,7 @@ class ExperimentSettings(Section):
         threshold: Least confidence in [0, 1].
         routing_preferences: The whole policy, in place of the configured one.
         classifier: The whole classifier, in place of the configured one.
+        calibration: The file that `plano-asgi calibrate` wrote for its routes; without it, other routes have none.
     """
 
     name: QuotaName
@@ -28,3 +29,4 @@ class ExperimentSettings(Section):
     threshold: Share | None = None
     routing_preferences: tuple[TopPreference, ...] = ()
     classifier: ClassifierSettings | None = None
+    calibration: File | None = None

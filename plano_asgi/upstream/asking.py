@@ -7,7 +7,6 @@ from time import monotonic
 from typing import Final
 
 import anyio
-import anyio.to_thread
 import orjson
 
 from plano_asgi.errors import (
@@ -20,6 +19,7 @@ from plano_asgi.errors import (
     WireFormatError,
 )
 from plano_asgi.net import HttpRequest, StreamedAnswer
+from plano_asgi.off_the_loop import LARGE_TO_SCAN_BYTES, off_the_loop
 from plano_asgi.providers import ModelProvider, ProviderFormat
 from plano_asgi.upstream.access import Access
 from plano_asgi.upstream.answers import ForwardedAnswer, OnePiece, StreamPieces, told_headers
@@ -30,8 +30,6 @@ from plano_asgi.wire.usage import Usage
 
 MOST_ANSWER_BYTES: Final = 67_108_864
 MOST_ERROR_BYTES: Final = 65_536
-LARGE_ANSWER_BYTES: Final = 1_048_576  # reading more than that takes too long for an event loop
-LARGE_CALL_BYTES: Final = 65_536  # so does translating
 _SUCCESSES: Final = range(200, 300)
 _ESSENTIAL: Final[Mapping[ProviderFormat, tuple[str, type]]] = {
     ProviderFormat.CHAT_COMPLETIONS: ("choices", list),
@@ -102,7 +100,7 @@ async def _exchange_with(provider: ModelProvider, call: OutboundCall) -> Exchang
         cached_from_tokens=call.cached_from_tokens,
         keeping=call.keeping,
     )
-    return begin() if len(call.body) < LARGE_CALL_BYTES else await anyio.to_thread.run_sync(begin)
+    return await off_the_loop(begin, size=len(call.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +151,7 @@ class _Attempt:
         body = await _read_all(answer, most_bytes=MOST_ANSWER_BYTES)
         _require(len(body) <= MOST_ANSWER_BYTES, f"has more than {MOST_ANSWER_BYTES} bytes")
         judge = partial(self._judged_whole, answer, body)
-        return judge() if len(body) < LARGE_ANSWER_BYTES else await anyio.to_thread.run_sync(judge)
+        return await off_the_loop(judge, size=len(body), large=LARGE_TO_SCAN_BYTES)
 
     def _judged_whole(self, answer: StreamedAnswer, body: bytes) -> Outcome:
         told = _told_by(body)

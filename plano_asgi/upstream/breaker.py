@@ -3,8 +3,10 @@
 A state machine without a clock: it is told the time, in seconds of any monotonic clock.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from time import monotonic
 from typing import Final
 
@@ -89,11 +91,15 @@ _UNKNOWN: Final = Health()
 
 @dataclass(slots=True)
 class Breakers:
-    """The health of the models that were asked last, 10,000 at the most: callers may name any under `provider/*`."""
+    """The health of the models that were asked last, 10,000 at the most: callers may name any under `provider/*`.
+
+    Thread-safe: nothing that is noted is lost, and of two calls that would be the probe, one is.
+    """
 
     rules: BreakerRules = field(default_factory=BreakerRules)
     clock: Callable[[], float] = monotonic
-    _healths: dict[str, Health] = field(default_factory=dict)
+    _healths: OrderedDict[str, Health] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock, repr=False)
 
     def of(self, model: str) -> Health:
         """Return what is known of a model."""
@@ -114,31 +120,40 @@ class Breakers:
         """Return for how many seconds more a model's provider asks not to be asked for it; 0 where it may be."""
         return max(0.0, self.of(model).rests_until - self.clock())
 
-    def asked(self, model: str) -> None:
-        """Note that a model is asked."""
-        self._note(model, self.of(model).asked(self.clock(), self.rules))
+    def asked(self, model: str) -> bool:
+        """Note that a model is asked, and return whether it may be; what is asked all the same is no probe."""
+        with self._lock:
+            health, now = self.of(model), self.clock()
+            if not health.admits(now):
+                return False
+            self._note(model, health.asked(now, self.rules))
+            return True
 
     def succeeded(self, model: str) -> None:
         """Note that a model answers."""
-        self._note(model, self.of(model).succeeded())
+        with self._lock:
+            self._note(model, self.of(model).succeeded())
 
     def failed(self, model: str, retry_after_s: float | None = None) -> None:
         """Note that a model has failed, and that its provider asks to be left alone, where it does."""
-        health = self.of(model).failed(self.clock(), self.rules)
-        if retry_after_s is not None:
-            health = replace(health, rests_until=max(health.rests_until, self.clock() + retry_after_s))
-        self._note(model, health)
+        with self._lock:
+            health = self.of(model).failed(self.clock(), self.rules)
+            if retry_after_s is not None:
+                health = replace(health, rests_until=max(health.rests_until, self.clock() + retry_after_s))
+            self._note(model, health)
 
     def limited(self, model: str, retry_after_s: float | None) -> None:
         """Note that a provider limits a model's rate."""
-        self._note(model, self.of(model).limited(self.clock(), retry_after_s, self.rules))
+        with self._lock:
+            self._note(model, self.of(model).limited(self.clock(), retry_after_s, self.rules))
 
     def abandoned(self, model: str) -> None:
         """Note that a call was given up."""
-        self._note(model, self.of(model).abandoned())
+        with self._lock:
+            self._note(model, self.of(model).abandoned())
 
     def _note(self, model: str, health: Health) -> None:
-        self._healths.pop(model, None)
-        self._healths[model] = health
+        self._healths[model] = health  # before it becomes the latest: who reads without the lock always finds it
+        self._healths.move_to_end(model)
         if len(self._healths) > MOST_MODELS:
-            del self._healths[next(iter(self._healths))]
+            self._healths.popitem(last=False)

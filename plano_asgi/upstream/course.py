@@ -39,10 +39,11 @@ class FailoverRules:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The next attempt, and the seconds to wait before it."""
+    """The next attempt, the seconds to wait before it, and whether the candidate's breaker lets it through so far."""
 
     candidate: Candidate
     wait_s: float
+    is_admitted: bool
 
 
 class Course:
@@ -69,6 +70,11 @@ class Course:
         self._made = 0
         self._rounds = 0
 
+    def put_back(self, candidate: Candidate) -> None:
+        """Take back the attempt that was to be made last: another call has come before it, so that it can wait."""
+        self._queue.insert(0, candidate)
+        self._made -= 1
+
     def give_back(self) -> None:
         """Take back the attempt that was to be made last: the candidate could not even be asked."""
         self._made -= 1
@@ -94,7 +100,7 @@ class Course:
             return None
         self._queue.remove(candidate)
         self._made += 1
-        return Step(candidate, wait_s)
+        return Step(candidate, wait_s, is_admitted=self._breakers.admits(candidate.model))
 
     def note(self, candidate: Candidate, failure: Failure) -> None:
         """Take into account how an attempt has failed."""

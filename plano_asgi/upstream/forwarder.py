@@ -92,6 +92,9 @@ class Forwarder:
             await anyio.sleep(step.wait_s)
             candidate = step.candidate
             refused = await _refused(candidate.model, admit, trail)
+            if refused is None and not self._breakers.asked(candidate.model) and step.is_admitted:
+                course.put_back(candidate)  # another call has become the probe meanwhile
+                continue
             outcome = refused or await self._attempt(call, candidate, until, trail)
             if outcome.failure is None and outcome.answer:
                 return outcome.answer
@@ -140,7 +143,6 @@ class Forwarder:
         """Return what one candidate says, having noted what that tells of its health."""
         provider, model, started = candidate.provider, candidate.model, monotonic()
         key = self._keys.next(provider)
-        self._breakers.asked(model)
         outcome: Outcome | None = None
         try:
             outcome = await ask(

@@ -1,5 +1,12 @@
 """The circuit breaker as a state machine, and how long a rate limit is obeyed."""
 
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Barrier
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -184,3 +191,48 @@ def test_models_that_clients_make_up_do_not_fill_the_memory() -> None:
 
     assert breakers.admits(MODEL)
     assert not breakers.of("groq/0").recent
+
+
+@pytest.fixture
+def hurried() -> Iterator[None]:
+    """Let threads take turns as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def at_once(do: Callable[[], bool | None], threads: int = 8) -> list[bool | None]:
+    """Return what comes of doing something on threads that begin together."""
+    start = Barrier(threads)
+
+    def wait_and_do() -> bool | None:
+        """Begin with the others."""
+        start.wait()
+        return do()
+
+    with ThreadPoolExecutor(threads) as pool:
+        return [future.result() for future in [pool.submit(wait_and_do) for _ in range(threads)]]
+
+
+@pytest.mark.usefixtures("hurried")
+def test_one_of_many_threads_is_the_probe(clock: Clock) -> None:
+    """However many calls come at once when a breaker is half open, one is let through; the others are told no."""
+    for _ in range(60):
+        breakers = Breakers(RULES, clock=clock)
+        for _ in range(RULES.failures):
+            breakers.failed(MODEL)
+        clock.now += RULES.open_s
+
+        assert Counter(at_once(partial(breakers.asked, MODEL))) == {True: 1, False: 7}
+
+
+@pytest.mark.usefixtures("hurried")
+def test_no_failure_is_lost_between_threads(clock: Clock) -> None:
+    """As many failures as open a breaker open it, whichever threads they come on."""
+    for _ in range(60):
+        breakers = Breakers(BreakerRules(failures=8), clock=clock)
+
+        at_once(partial(breakers.failed, MODEL))
+
+        assert breakers.state_of(MODEL) == 2

@@ -34,6 +34,33 @@ def test_breaker_spares_later_calls_and_closes_again(service: Callable[..., Any]
     assert provider.counts["recovering"] >= 2 + 3
 
 
+def test_one_call_alone_is_the_probe(service: Callable[..., Any], provider: Any) -> None:
+    """Of calls that come at once when a breaker is half open, one asks the model, and the others do not wait for it."""
+    running = service("recovering", "fine", more="failover: {breaker_failures: 2, breaker_open_s: 0.1}")
+    answers: list[httpx.Response] = []
+
+    async def ask_at_once() -> None:
+        """Open the breaker, wait until it is half open, and make six calls."""
+        await running.aask(2, {})
+        await anyio.sleep(0.11)
+        async with (
+            httpx.AsyncClient(transport=httpx.ASGITransport(running.app), base_url="http://plano.test") as client,
+            anyio.create_task_group() as calls,
+        ):
+
+            async def ask() -> None:
+                """Make one."""
+                answers.append(await client.post(running.api.path, json=running.api.body()))
+
+            for _ in range(6):
+                calls.start_soon(ask)
+
+    anyio.run(ask_at_once)
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert provider.counts["recovering"] == 2 + 1
+
+
 def test_flapping_model_fails_no_call(service: Callable[..., Any], provider: Any) -> None:
     """F15: every call is answered, and the breaker opens."""
     running = service("flaps", "fine", more="failover: {breaker_failures: 3}")

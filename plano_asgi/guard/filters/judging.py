@@ -2,13 +2,12 @@
 
 from functools import partial
 from time import monotonic
-from typing import Final, Protocol
+from typing import Protocol
 
 import anyio.to_thread
 
 from plano_asgi.guard.verdicts import Subject, Verdict
-
-LARGE_BYTES: Final = 8_192  # below, judging takes less time than handing over to a thread
+from plano_asgi.off_the_loop import LARGE_TO_JUDGE_BYTES
 
 
 class JudgesTexts(Protocol):
@@ -25,6 +24,6 @@ async def judge_texts(texts: JudgesTexts, subject: Subject, *, deadline_s: float
         TimeoutError: It took too long.
     """
     judge = partial(texts.judged, subject, until=monotonic() + deadline_s)
-    if len(subject.body) < LARGE_BYTES:
+    if len(subject.body) < LARGE_TO_JUDGE_BYTES:
         return judge()
     return await anyio.to_thread.run_sync(judge, abandon_on_cancel=True)
