@@ -64,7 +64,7 @@ lock: $(READY) ## resolve the locked requirements anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --extra django --extra flask --extra langchain pyproject.toml -c requirements/dev.txt -o requirements/adapters.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --group hosts --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra export --group export-tests pyproject.toml --override requirements/no-cuda.txt -c requirements/torch.txt --no-emit-package torch -o requirements/export.txt
-	$(BIN)/npm update --prefix requirements/node --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --loglevel error >/dev/null
+	$(BIN)/npm update --prefix requirements/node --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --no-update-notifier --loglevel error >/dev/null
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) dist build .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -109,7 +109,7 @@ $(EXPORT)/.ready: requirements/export.txt requirements/torch.txt requirements/te
 $(NODE)/.ready: $(READY) requirements/node/package.json requirements/node/package-lock.json
 	mkdir -p $(NODE)
 	cp requirements/node/package.json requirements/node/package-lock.json $(NODE)
-	$(BIN)/npm ci --prefix $(NODE) --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+	$(BIN)/npm ci --prefix $(NODE) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error >/dev/null
 	touch $@
 
 $(VENV)/.system: $(READY)
