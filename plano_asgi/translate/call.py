@@ -220,7 +220,8 @@ class Call:
 
     Attributes:
         turns: The conversation, oldest first; instructions are turns of `Role.SYSTEM`.
-        options: Parameters by the name that Chat Completions gives them, `max_tokens` and `top_k` beside those.
+        options: Parameters by the name that Chat Completions gives them, `max_tokens`, `top_k` and `reasoning_summary`
+            (whether thoughts are to be shown, as Responses says it) beside those.
         is_stream: Whether the answer is asked for as a stream.
         wants_usage: Whether the caller wants the usage at the end of a stream, where its API leaves that to callers.
     """

@@ -76,6 +76,7 @@ def write_request(call: Call, *, model: str, losses: Losses) -> dict[str, object
         "stream": call.is_stream or None,
         "stream_options": {"include_usage": True} if call.is_stream else None,
     }
+    options.take("reasoning_summary")  # where a provider has thoughts to show, it does
     if not call.tools:
         options.take("parallel_tool_calls")
     body |= {name: options.value(name) for name in _SHARED}

@@ -54,18 +54,18 @@ def read_request(body: Taking) -> Call:
     an_array(messages, "messages")
     system = Turn(Role.SYSTEM, tuple(_content(body, "system")), "system")
     turns = [_turn(message) for message in children(messages, "messages", body.losses)]
-    config = body.child("output_config")
+    config, thinking = body.child("output_config"), body.child("thinking")
     choice = body.child("tool_choice")
     call = Call(
         turns=(*([system] if system.parts else []), *turns),
         tools=tuple(tool for taken in body.children("tools") if (tool := _tool(taken)) is not None),
         tool_choice=_tool_choice(choice),
         output=_output(config.child("format")) if config else None,
-        effort=_effort(body.child("thinking"), config),
-        options=_options(body) | _parallel(choice),
+        effort=_effort(thinking, config),
+        options=_options(body) | _parallel(choice) | _summary(thinking),
         is_stream=bool(body.flag("stream")),
     )
-    for child in (config, choice):
+    for child in (config, choice, thinking):
         if child is not None:
             child.rest()
     body.rest(_ONLY_HERE)
@@ -100,6 +100,14 @@ def _parallel(choice: Taking | None) -> dict[str, Option]:
     return {"parallel_tool_calls": Option(value=False, at="tool_choice.disable_parallel_tool_use")} if is_off else {}
 
 
+def _summary(thinking: Taking | None) -> dict[str, Option]:
+    if thinking is None:
+        return {}
+    thinking.lose("display", _ONLY_HERE, unless=("summarized",))
+    is_shown = thinking.take("display") == "summarized"
+    return {"reasoning_summary": Option("auto", thinking.place("display"))} if is_shown else {}
+
+
 def _tool_choice(choice: Taking | None) -> ToolChoice | None:
     if choice is None:
         return None
@@ -125,8 +133,6 @@ def _effort(thinking: Taking | None, config: Taking | None) -> Effort | None:
         return Effort(level, at="output_config.effort") if level else None
     kind = thinking.required_text("type")
     budget = thinking.whole("budget_tokens")
-    thinking.lose("display", _ONLY_HERE)
-    thinking.rest()
     if kind == "disabled":
         return Effort("none", at=thinking.at)
     if kind == "enabled" and budget is not None and level is None:

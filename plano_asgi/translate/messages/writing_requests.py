@@ -57,7 +57,7 @@ def write_request(call: Call, *, model: str, losses: Losses) -> dict[str, object
         "messages": [{"role": turn.role.value, "content": _content(turn.parts, losses)} for turn in turns],
         "tools": [_tool(tool) for tool in tools] or None,
         "tool_choice": _tool_choice(call.tool_choice, options, losses) if tools else None,
-        "thinking": thinking,
+        "thinking": _shown(thinking, options),
         "output_config": config or None,
         "metadata": _metadata(options),
         "service_tier": _tier(options),
@@ -69,6 +69,14 @@ def write_request(call: Call, *, model: str, losses: Losses) -> dict[str, object
         options.take("parallel_tool_calls")
     options.rest()
     return without_none(body)
+
+
+def _shown(thinking: dict[str, object] | None, options: Options) -> dict[str, object] | None:
+    """Return how to think, thoughts shown where the call asks for a summary: a model may keep them back by itself."""
+    is_wanted = options.take("reasoning_summary") is not None
+    if thinking is None or thinking["type"] != "adaptive" or not is_wanted:
+        return thinking
+    return thinking | {"display": "summarized"}
 
 
 def _limit(effort: Effort | None, options: Options, losses: Losses) -> int:

@@ -63,7 +63,7 @@ def read_request(body: Taking) -> Call:
         tool_choice=_tool_choice(body),
         output=_output(text.child("format")) if text else None,
         effort=_effort(reasoning),
-        options=_options(body, text),
+        options=_options(body, text, reasoning),
         is_stream=bool(body.flag("stream")),
     )
     if text:
@@ -85,7 +85,7 @@ def _turns(body: Taking) -> tuple[Turn, ...]:
     return (*first, *read_items(said, body.losses))
 
 
-def _options(body: Taking, text: Taking | None) -> dict[str, Option]:
+def _options(body: Taking, text: Taking | None, reasoning: Taking | None) -> dict[str, Option]:
     options = read_options(body, _SHARED) | read_numbers(body, ("temperature", "top_p"))
     if body.flag("store") is False:
         del options["store"]  # which is what the other APIs do anyway
@@ -95,6 +95,9 @@ def _options(body: Taking, text: Taking | None) -> dict[str, Option]:
     verbosity = text and text.text("verbosity")
     if verbosity:
         options["verbosity"] = Option(verbosity, "text.verbosity")
+    summary = reasoning and (reasoning.text("summary") or reasoning.text("generate_summary"))
+    if summary:
+        options["reasoning_summary"] = Option(summary, "reasoning.summary")
     return options
 
 

@@ -58,7 +58,7 @@ def write_request(call: Call, *, model: str, losses: Losses) -> dict[str, object
     """
     options = Options(call.options, losses)
     instructions, turns = _instructions(call.turns)
-    level = level_of(call.effort, losses)
+    reasoning = without_none({"effort": level_of(call.effort, losses), "summary": options.value("reasoning_summary")})
     text = without_none({"format": _format(call.output), "verbosity": options.value("verbosity")})
     body: dict[str, object | None] = {
         "model": model,
@@ -67,7 +67,7 @@ def write_request(call: Call, *, model: str, losses: Losses) -> dict[str, object
         "tools": [_tool(tool) for tool in call.tools] or None,
         "tool_choice": _tool_choice(call.tool_choice) if call.tools else None,
         "text": text or None,
-        "reasoning": {"effort": level} if level else None,
+        "reasoning": reasoning or None,
         "include": ["reasoning.encrypted_content"] if _REASONS.match(model) else None,
         "max_output_tokens": options.value("max_tokens"),
         "store": options.value("store") or False,
