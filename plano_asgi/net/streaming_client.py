@@ -23,11 +23,12 @@ _NO_CONNECTION: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.Unsuppo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """A POST; neither its headers, which may hold a key, nor its body are in its `repr`."""
+    """A request; neither its headers, which may hold a key, nor its body are in its `repr`."""
 
     url: str
     headers: Sequence[tuple[str, str]] = field(repr=False)
     body: bytes = field(repr=False)
+    method: str = "POST"
 
 
 class StreamingClient:
@@ -100,7 +101,9 @@ class StreamingClient:
             for name, value in (*request.headers, ("accept-encoding", "identity"))
         ]
         extensions = {"timeout": self._timeout}
-        return httpx.Request("POST", _parsed(request.url), headers=headers, content=request.body, extensions=extensions)
+        return httpx.Request(
+            request.method, _parsed(request.url), headers=headers, content=request.body, extensions=extensions
+        )
 
 
 @dataclass(slots=True)
