@@ -41,9 +41,11 @@ class KeepingProvider:
         return Starlette(routes=[Route("/v1/responses", self._created, methods=["POST"]), stored])
 
     async def _created(self, _: Request) -> JSONResponse:
+        """Answer a call."""
         return JSONResponse(KEPT_BY_PROVIDER)
 
     async def _stored(self, request: Request) -> JSONResponse:
+        """Answer a request below an id, as `status` says."""
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         headers = request.headers
         self.asked.append((request.method, target, headers["authorization"], headers.get("content-type")))
