@@ -1,10 +1,12 @@
-"""What the gateway costs: calls straight to a provider, through this gateway, and through LiteLLM's proxy, in turn.
+"""What the gateway costs: calls straight to a provider, through this gateway, and through others, in turn.
 
 ```text
 python -m benchmarks.gateway [--litellm COMMAND] [--quick] [--json FILE]
 ```
 
-`--litellm` is the command of an installed `litellm[proxy]`, in an environment of its own. All contenders run at once,
+The others are a bare relay, which passes bytes on by the same httpx and uvicorn and does nothing else, so that what is
+above it is ours; and LiteLLM's proxy. `--litellm` is the command of an installed `litellm[proxy]`, in an environment of
+its own. All contenders run at once,
 one worker each, in front of the same provider on loopback that answers at once; blocks of calls are measured in turn,
 round by round, so that what else the machine does falls on all alike. The client, the provider and the servers share
 the machine's cores: `calls/s a core` divides calls by the seconds of CPU that the server alone has used.
@@ -16,7 +18,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,12 +27,11 @@ from typing import Final
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.gateway_cost.contenders import Contender, contenders
+from benchmarks.gateway_cost.contenders import LITELLM_NAME, RELAY_NAME, Contender, contenders
 from benchmarks.gateway_cost.figures import Row, ratios, show
 from benchmarks.gateway_cost.load import take
 
 LOADS: Final = tuple((in_flight, is_stream) for is_stream in (False, True) for in_flight in (1, 16, 64))
-LITELLM: Final = "LiteLLM proxy"
 
 
 def main() -> None:
@@ -48,19 +49,16 @@ def main() -> None:
     direct = {(row.in_flight, row.is_stream): row for row in measured if row.contender.process is None}
     rows = [row.figures(direct[row.in_flight, row.is_stream]) for row in measured]
     show(rows, resident)
-    names = [contender.name for contender in found]
-    beside = (
-        [more for name in names[1:-1] for more in ratios(rows, ours=name, theirs=LITELLM)] if arguments.litellm else []
-    )
-    for more in beside:
-        answers = "streamed" if more["is_stream"] else "plain"
-        Console().print(
-            f"{more['contender']}: {more['times']} times LiteLLM's calls/s a core, {answers}, {more['in_flight']}"
-        )
+    others = [RELAY_NAME, *([LITELLM_NAME] if arguments.litellm else [])]
+    ours = [contender.name for contender in found if contender.process and contender.name not in others]
+    beside = {other: [more for name in ours for more in ratios(rows, ours=name, theirs=other)] for other in others}
+    for other in others:
+        tell(beside[other], other)
     if arguments.json:
         result = {
             "rows": rows,
-            "times_litellm": beside,
+            "times_relay": beside[RELAY_NAME],
+            "times_litellm": beside.get(LITELLM_NAME, []),
             "resident_mib": {name: round(mib) for name, mib in resident.items()},
             "date": datetime.now(UTC).date().isoformat(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
@@ -68,6 +66,14 @@ def main() -> None:
             "versions": versions(arguments.litellm),
         }
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def tell(beside: Sequence[Mapping[str, object]], other: str) -> None:
+    """Print how the calls/s a core of contenders compare to those of another."""
+    for more in beside:
+        answers = "streamed" if more["is_stream"] else "plain"
+        times = f"{more['times']} times the calls/s a core of {other}"
+        Console().print(f"{more['contender']}: {times}, {answers}, {more['in_flight']} in flight")
 
 
 async def measure(found: Sequence[Contender], *, rounds: int, seconds: float) -> list[Row]:

@@ -64,6 +64,21 @@ def test_what_was_kept_last_is_read(store_of: Make, backend: str) -> None:
     assert anyio.run(main, backend=backend) == [document, None]
 
 
+def test_what_was_removed_is_gone(store_of: Make) -> None:
+    """Nothing is read under its key any more, the other documents stay, and removing it again is no error."""
+    store = store_of()
+
+    async def main() -> list[bytes | None]:
+        """Keep two and remove one."""
+        await store.keep("a", b"1")
+        await store.keep("b", b"2")
+        await store.remove("a")
+        await store.remove("a")
+        return [await store.read("a"), await store.read("b")]
+
+    assert anyio.run(main) == [None, b"2"]
+
+
 def test_a_document_is_forgotten_after_its_time(store_of: Make) -> None:
     """Nothing is read that was kept longer ago than `ttl_s`."""
     store = store_of(ttl_s=0.05)

@@ -44,6 +44,11 @@ class FailingDocuments:
         self.asked.append(f"keep {key}")
         raise self.error
 
+    async def remove(self, key: str) -> None:
+        """Fail."""
+        self.asked.append(f"remove {key}")
+        raise self.error
+
 
 @pytest.fixture
 def hanging_port() -> Iterator[int]:
@@ -71,23 +76,25 @@ def test_only_a_failure_of_the_store_begins_a_rest(error: StoreError, *, is_rest
 @pytest.mark.parametrize(
     ("error", "asked"),
     [
-        (StoreError("away"), ["keep a", "read a"]),
-        (StoreBusyError("busy"), ["keep a", "read a", "keep a", "read a"]),
+        (StoreError("away"), ["keep a", "read a", "remove a"]),
+        (StoreBusyError("busy"), ["keep a", "read a", "remove a"] * 2),
     ],
     ids=["failed", "busy"],
 )
-def test_documents_rest_for_reading_and_for_keeping(error: StoreError, asked: Sequence[str]) -> None:
+def test_documents_rest_for_each_of_what_is_done_with_them(error: StoreError, asked: Sequence[str]) -> None:
     """A server that refuses a document is still read; what failed itself is not asked again at once."""
     failing = FailingDocuments(error)
     documents = RestingDocuments(failing)
 
     async def main() -> None:
-        """Keep and read, twice."""
+        """Keep, read and remove, twice."""
         for _ in range(2):
             with pytest.raises(StoreError):
                 await documents.keep("a", b"x")
             with pytest.raises(StoreError):
                 await documents.read("a")
+            with pytest.raises(StoreError):
+                await documents.remove("a")
 
     anyio.run(main)
 

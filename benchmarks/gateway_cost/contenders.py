@@ -1,4 +1,4 @@
-"""Who serves the calls: the provider itself, this gateway, and LiteLLM's proxy where it is installed."""
+"""Who serves the calls: the provider itself, a bare relay, this gateway, and LiteLLM's proxy where it is installed."""
 
 import os
 import socket
@@ -16,6 +16,8 @@ import psutil
 
 from benchmarks.gateway_cost.load import KEY, Workload
 
+RELAY_NAME: Final = "a bare relay of httpx and uvicorn"
+LITELLM_NAME: Final = "LiteLLM proxy"
 OURS: Final = """
 mode: forward
 model_providers:
@@ -69,10 +71,12 @@ class Contender:
 @contextmanager
 def contenders(litellm: Path | None) -> Iterator[Sequence[Contender]]:
     """Give all contenders, up and answering; `litellm` is the command of that proxy."""
-    provider_port, ours_port, litellm_port = (free_port() for _ in range(3))
+    provider_port, relay_port, ours_port, litellm_port = (free_port() for _ in range(4))
+    relaying = [sys.executable, "-m", "benchmarks.gateway_cost.relay", str(provider_port), str(relay_port)]
     with (
         tempfile.TemporaryDirectory() as name,
         _running([sys.executable, "-m", "benchmarks.gateway_cost.provider", str(provider_port)], provider_port, {}),
+        _running(relaying, relay_port, {}) as relay,
     ):
         folder = Path(name)
         (folder / "plano.yaml").write_text(OURS.format(port=provider_port), encoding="utf-8")
@@ -81,6 +85,7 @@ def contenders(litellm: Path | None) -> Iterator[Sequence[Contender]]:
         with _running([*serve, "--port", str(ours_port)], ours_port, {}) as ours:
             found = [
                 Contender("the provider itself", provider_port, None, Workload("small")),
+                Contender(RELAY_NAME, relay_port, relay, Workload("small")),
                 Contender("ours, model named by the client", ours_port, ours, Workload("local/small")),
                 Contender("ours, decision cached", ours_port, ours, Workload("auto")),
                 Contender(
@@ -101,7 +106,7 @@ def contenders(litellm: Path | None) -> Iterator[Sequence[Contender]]:
             ]
             quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": KEY}
             with _running([*command, "--port", str(litellm_port)], litellm_port, quiet) as theirs:
-                yield [*found, Contender("LiteLLM proxy", litellm_port, theirs, Workload("small"))]
+                yield [*found, Contender(LITELLM_NAME, litellm_port, theirs, Workload("small"))]
 
 
 @contextmanager

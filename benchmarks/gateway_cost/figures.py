@@ -80,7 +80,7 @@ def ratios(rows: Sequence[dict[str, Any]], *, ours: str, theirs: str) -> list[di
             "contender": ours,
             "in_flight": in_flight,
             "is_stream": is_stream,
-            "times": round(by_load[ours, in_flight, is_stream] / by_load[theirs, in_flight, is_stream], 1),
+            "times": round(by_load[ours, in_flight, is_stream] / by_load[theirs, in_flight, is_stream], 2),
         }
         for in_flight, is_stream in loads
     ]

@@ -77,7 +77,7 @@ class Conversations:
         tenant, previous = tenant_of(client_headers), previous_id(document.value)
         owner, wants_kept = None, is_to_be_kept(document.value)
         if previous is not None:
-            kept = await self._kept(key_of(tenant, previous))
+            kept = await self._previous(tenant, previous)
             owner = kept.owner
             if owner is None:
                 call, document = await anyio.to_thread.run_sync(_resumed, document, kept.items)
@@ -104,11 +104,10 @@ class Conversations:
     async def _keep(
         self, tenant: bytes, said: tuple[object, ...], size: int, response: Mapping[str, object], model: str
     ) -> bool:
-        response_id, output = response.get("id"), response.get("output")
-        provider = self.catalog.provider_of(model)
-        if not isinstance(response_id, str) or not isinstance(output, list) or provider is None:
+        response_id, provider = response.get("id"), self.catalog.provider_of(model)
+        if not isinstance(response_id, str) or not isinstance(response.get("output"), list) or provider is None:
             return False
-        kept = KeptResponse(owner=model) if _is_native(provider) else KeptResponse(items=(*said, *output))
+        kept = KeptResponse(owner=model) if _is_native(provider) else KeptResponse(said=said, response=response)
         problem = "the provider does not keep it" if kept.owner else _TOO_LONG
         if response.get("store") is not False:
             problem = await self._put(key_of(tenant, response_id), kept, size)
@@ -127,13 +126,31 @@ class Conversations:
             return str(error)
         return ""
 
-    async def _kept(self, key: str) -> KeptResponse:
+    async def find(self, tenant: bytes, response_id: str) -> KeptResponse | None:
+        """Return what is kept of an answer for a tenant; None where that is nothing.
+
+        Raises:
+            ForwardingError: 503, it cannot be looked up now.
+        """
         try:
-            document = await self.store.read(key)
-            kept = None if document is None else await off_the_loop(partial(_read, document), size=len(document))
+            document = await self.store.read(key_of(tenant, response_id))
+            return None if document is None else await off_the_loop(partial(_read, document), size=len(document))
         except StoreError as error:
-            message = "what was said before cannot be looked up now; try again, or send the conversation in input"
-            raise ForwardingError(message, status=503, code="responses_state_unavailable", retry_after_s=1.0) from error
+            raise _unavailable("what was said before cannot be looked up now") from error
+
+    async def forget(self, tenant: bytes, response_id: str) -> None:
+        """Keep an answer no longer; calls that went on from it have kept what was said in it.
+
+        Raises:
+            ForwardingError: 503, it cannot be removed now.
+        """
+        try:
+            await self.store.remove(key_of(tenant, response_id))
+        except StoreError as error:
+            raise _unavailable("what was said cannot be removed now") from error
+
+    async def _previous(self, tenant: bytes, response_id: str) -> KeptResponse:
+        kept = await self.find(tenant, response_id)
         if kept is None:
             raise _not_found("no response of that id is kept for you; it may have expired")
         if kept.owner is not None and self.catalog.provider_of(kept.owner) is None:
@@ -156,6 +173,11 @@ def _read(document: bytes) -> KeptResponse:
 def _is_native(provider: ModelProvider) -> bool:
     """Return whether a provider speaks Responses, and so keeps its answers itself."""
     return ApiFormat.RESPONSES in provider.api_formats
+
+
+def _unavailable(what: str) -> ForwardingError:
+    message = f"{what}; try again, or send the conversation in input"
+    return ForwardingError(message, status=503, code="responses_state_unavailable", retry_after_s=1.0)
 
 
 def _not_found(why: str) -> UnknownResponseError:

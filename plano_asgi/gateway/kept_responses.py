@@ -7,7 +7,9 @@ from typing import Final, Self
 
 from plano_asgi.secret import KEY_HEADERS
 from plano_asgi.wire.exact_json import read_json, write_json
+from plano_asgi.wire.fields import Fields
 
+_FORM: Final = ("owner", "said", "response")
 _CREDENTIALS: Final = frozenset(name.encode() for name in KEY_HEADERS)
 
 
@@ -17,15 +19,23 @@ class KeptResponse:
 
     Attributes:
         owner: The model whose provider keeps the answer itself; None where we do.
-        items: All that was said, answer included; nothing where its owner keeps it.
+        said: The items that were said before the answer; nothing where its owner keeps it.
+        response: The answer as its caller was told it; empty where its owner keeps it.
     """
 
     owner: str | None = None
-    items: tuple[object, ...] = field(default=(), repr=False)
+    said: tuple[object, ...] = field(default=(), repr=False)
+    response: Fields = field(default_factory=dict, repr=False)
+
+    @property
+    def items(self) -> tuple[object, ...]:
+        """All that was said, answer included; nothing where its owner keeps it."""
+        output = self.response.get("output")
+        return (*self.said, *output) if isinstance(output, list) else self.said
 
     def as_document(self) -> bytes:
         """Return it as it is kept."""
-        return write_json({"owner": self.owner, "items": list(self.items)})
+        return write_json({"owner": self.owner, "said": list(self.said), "response": self.response})
 
     @classmethod
     def from_document(cls, document: bytes) -> Self:
@@ -35,10 +45,11 @@ class KeptResponse:
             ValueError: Somebody else wrote it.
         """
         kept = read_json(document)
-        owner, items = (kept.get("owner"), kept.get("items")) if isinstance(kept, dict) else (None, None)
-        if not isinstance(items, list) or not (owner is None or isinstance(owner, str)):
+        owner, said, response = map(kept.get, _FORM) if isinstance(kept, dict) else (None, None, None)
+        is_owned = owner is None or isinstance(owner, str)
+        if not (is_owned and isinstance(said, list) and isinstance(response, dict)):
             raise ValueError("what is kept is of another form")
-        return cls(owner=owner, items=tuple(items))
+        return cls(owner=owner, said=tuple(said), response=response)
 
 
 def tenant_of(client_headers: Iterable[tuple[bytes, bytes]]) -> bytes:

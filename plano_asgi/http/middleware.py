@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,7 +15,7 @@ from plano_asgi.govern import Caller
 from plano_asgi.hops import carrying
 from plano_asgi.http.endpoints import decision_endpoints, send_answer
 from plano_asgi.http.governing import client_address
-from plano_asgi.http.models import models_endpoint
+from plano_asgi.http.models import ModelsEndpoint, models_endpoint
 from plano_asgi.http.paths import path_in_app
 from plano_asgi.http.replay import NOTHING_TAKEN, BodyEnd, TakenBody, take_body
 from plano_asgi.http.showing import operator_endpoints
@@ -24,6 +25,9 @@ from plano_asgi.intake.inbound_calls import STATE_KEY
 from plano_asgi.intake.rewriting import RawHeaders, rewritten_headers
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from plano_asgi.http.stored_responses import StoredResponsesEndpoint
 
 Connection = tuple[Scope, Receive, Send]
 
@@ -72,12 +76,17 @@ class PlanoMiddleware:
             **decision_endpoints(self._settings, self._router, self._service.guard),
             **operator_endpoints(self._service),
         }
-        self._models = models_endpoint(self._settings)
+        self._resources: list[ModelsEndpoint | StoredResponsesEndpoint] = []
+        if models := models_endpoint(self._settings):
+            self._resources.append(models)
         self._forwarding: Mapping[ApiFormat, ASGIApp] = {}
         if self._service.gateway:
             from plano_asgi.http.forwarding import forwarding_endpoints  # noqa: PLC0415 - brings an HTTP client along
+            from plano_asgi.http.stored_responses import stored_responses_endpoint  # noqa: PLC0415 - same
 
             self._forwarding = forwarding_endpoints(self._settings, self._service.gateway)
+            if stored := stored_responses_endpoint(self._settings, self._service.gateway):
+                self._resources.append(stored)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one scope."""
@@ -90,8 +99,8 @@ class PlanoMiddleware:
         path = _path_in_app(scope)
         if endpoint := self._endpoints.get(path):
             await endpoint(scope, receive, send)
-        elif self._models and self._models.serves(scope):
-            await self._models(scope, receive, send)
+        elif resource := next((one for one in self._resources if one.serves(scope)), None):
+            await resource(scope, receive, send)
         elif scope["method"] == "POST" and (api_format := self._calls.format_of(path)) and not _is_rewritten(scope):
             if self._forwarding:
                 await self._forwarding[api_format](scope, receive, send)

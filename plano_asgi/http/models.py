@@ -26,9 +26,10 @@ class ModelsEndpoint:
 
     def serves(self, scope: Scope) -> bool:
         """Return whether a request is for this list or for an entry of it."""
+        if scope["method"] not in METHODS:
+            return False
         path = path_in_app(scope)
-        is_listed = path == MODELS_PATH or path.startswith(f"{MODELS_PATH}/")
-        return scope["method"] in METHODS and is_listed and is_spelt_out(scope)
+        return (path == MODELS_PATH or path.startswith(f"{MODELS_PATH}/")) and is_spelt_out(scope)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; ids may hold slashes."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.to_thread
@@ -27,6 +27,9 @@ from plano_asgi.router import Router
 from plano_asgi.settings import Settings
 from plano_asgi.wire import FORMATS
 
+if TYPE_CHECKING:
+    from plano_asgi.http.stored_responses import StoredResponsesEndpoint
+
 HEALTH_PATH: Final = "/healthz"
 READINESS_PATH: Final = "/readyz"
 STARTUP_PATH: Final = "/startupz"
@@ -42,14 +45,21 @@ def create_app(settings: Settings, router: Router, *, before: Service | None = N
     """
     service = build_service(settings, router=router, in_host=False, before=before)
     endpoints: dict[str, Callable[..., Any]] = dict(decision_endpoints(settings, router, service.guard))
+    stored: StoredResponsesEndpoint | None = None
     operators = operator_endpoints(service, in_host=False)
     endpoints |= operators
     if service.gateway:
         from plano_asgi.http.forwarding import forwarding_endpoints  # noqa: PLC0415 - brings an HTTP client along
+        from plano_asgi.http.stored_responses import stored_responses_endpoint  # noqa: PLC0415 - same
 
+        stored = stored_responses_endpoint(settings, service.gateway)
         served = forwarding_endpoints(settings, service.gateway)
         endpoints |= {FORMATS[api_format].path: endpoint for api_format, endpoint in served.items()}
     call_routes: list[Route] = [_ExactRoute(path, endpoint) for path, endpoint in endpoints.items()]
+    if stored:
+        one = f"{FORMATS[ApiFormat.RESPONSES].path}/{{id}}"
+        call_routes.append(_ExactRoute(one, stored, methods=["GET", "DELETE"]))
+        call_routes.append(_ExactRoute(f"{one}/input_items", stored, methods=["GET"]))
     if listing := models_endpoint(settings):
         paths = (MODELS_PATH, f"{MODELS_PATH}/{{id:path}}")
         call_routes += [_ModelRoute(path, listing, methods=["GET"]) for path in paths]

@@ -6,18 +6,18 @@ from time import monotonic
 from typing import Final
 
 import anyio
-import httpcore  # noqa: F401 - httpx imports it with the first transport, and that stops the event loop
-import httpx
+import httpcore
 
 IDLE_CONNECTION_S: Final = 30.0
+Connection = httpcore.AsyncHTTPConnection | httpcore.AsyncConnectionPool
 
 
 class Connections:
     """At most `connections` connections; of those that are free the one used last is used first.
 
-    Each is a transport of its own, so that taking one costs the same however many there are: a pool of httpx looks at
-    all of its connections for every call, which from some dozens on takes longer than the call. Where HTTP/2 is spoken
-    calls share connections, so there is one such pool.
+    Taking one costs the same however many there are: a pool of httpx looks at all of its connections for every call,
+    which from some dozens on takes longer than the call. Where HTTP/2 is spoken calls share connections, so there is
+    one such pool.
     """
 
     def __init__(self, *, connections: int, patience_s: float, trust: SSLContext, http2: bool) -> None:
@@ -32,12 +32,12 @@ class Connections:
         self._patience_s: Final = patience_s
         self._trust: Final = trust
         self._turns: Final = anyio.Semaphore(connections, fast_acquire=True)
-        self._free: Final[deque[tuple[httpx.AsyncHTTPTransport, float]]] = deque()
-        self._shared: Final = self._transport(connections, http2=True) if http2 else None
+        self._free: Final[deque[tuple[httpcore.AsyncHTTPConnection, float]]] = deque()
+        self._shared: Final = _pool(connections, trust) if http2 else None
         self._is_closed = False
 
-    async def take(self) -> httpx.AsyncHTTPTransport:
-        """Return a transport that is the caller's until it is given back.
+    async def take(self, origin: httpcore.Origin) -> Connection:
+        """Return a connection to a server that is the caller's until it is given back; a new one is not made yet.
 
         Raises:
             TimeoutError: All are in use, and none became free in time.
@@ -47,20 +47,22 @@ class Connections:
         except anyio.WouldBlock:
             with anyio.fail_after(self._patience_s):
                 await self._turns.acquire()
-        if self._shared:
-            return self._shared
-        return self._free.pop()[0] if self._free else self._transport(1, http2=False)
+        try:
+            return self._shared or await self._kept(origin) or self._new(origin)
+        except BaseException:
+            self._turns.release()
+            raise
 
-    async def give_back(self, transport: httpx.AsyncHTTPTransport, *, is_usable: bool) -> None:
-        """Take a transport back, to be used again or closed, and close those that nobody has used for long."""
+    async def give_back(self, connection: Connection, *, is_usable: bool) -> None:
+        """Take a connection back, to be used again or closed, and close those that nobody has used for long."""
         self._turns.release()
-        if self._shared:
+        if isinstance(connection, httpcore.AsyncConnectionPool):
             return
-        if self._is_closed or not is_usable:
-            await transport.aclose()
+        if self._is_closed or not is_usable or not connection.is_available():
+            await connection.aclose()
             return
         now = monotonic()
-        self._free.append((transport, now))
+        self._free.append((connection, now))
         while self._free[0][1] < now - IDLE_CONNECTION_S:
             await self._free.popleft()[0].aclose()
 
@@ -72,10 +74,24 @@ class Connections:
         while self._free:
             await self._free.pop()[0].aclose()
 
-    def _transport(self, connections: int, *, http2: bool) -> httpx.AsyncHTTPTransport:
-        limits = httpx.Limits(
-            max_connections=connections,
-            max_keepalive_connections=connections,
-            keepalive_expiry=IDLE_CONNECTION_S,
-        )
-        return httpx.AsyncHTTPTransport(verify=self._trust, trust_env=False, limits=limits, http2=http2)
+    async def _kept(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection | None:
+        """Return a free connection that its server has not closed; None where there is none."""
+        while self._free:
+            connection, _ = self._free.pop()
+            if connection.can_handle_request(origin) and not connection.has_expired():
+                return connection
+            await connection.aclose()
+        return None
+
+    def _new(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
+        return httpcore.AsyncHTTPConnection(origin, ssl_context=self._trust, keepalive_expiry=IDLE_CONNECTION_S)
+
+
+def _pool(connections: int, trust: SSLContext) -> httpcore.AsyncConnectionPool:
+    return httpcore.AsyncConnectionPool(
+        ssl_context=trust,
+        max_connections=connections,
+        max_keepalive_connections=connections,
+        keepalive_expiry=IDLE_CONNECTION_S,
+        http2=True,
+    )

@@ -1,6 +1,6 @@
 """A pooled HTTP client for event loops, whose answers are read piece by piece."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from itertools import count
@@ -8,26 +8,35 @@ from ssl import SSLContext
 from typing import Final
 
 import anyio
+import httpcore
 import httpx
 from anyio.lowlevel import RunVar
 
 from plano_asgi.errors import NetworkError, NetworkTimeoutError, NoConnectionError
-from plano_asgi.net.connections import Connections
+from plano_asgi.net.connections import Connection, Connections
 from plano_asgi.net.streamed_answer import StreamedAnswer, innermost
 
 MOST_URLS: Final = 1_024
 CLOSING_S: Final = 1.0
 _numbers = count()
-_NO_CONNECTION: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol)
+_NO_CONNECTION: Final = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.UnsupportedProtocol)
+_BROKEN: Final = (
+    httpcore.ConnectionNotAvailable,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    RuntimeError,  # it was closed meanwhile
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """A POST; neither its headers, which may hold a key, nor its body are in its `repr`."""
+    """A request; neither its headers, which may hold a key, nor its body are in its `repr`."""
 
     url: str
     headers: Sequence[tuple[str, str]] = field(repr=False)
     body: bytes = field(repr=False)
+    method: str = "POST"
 
 
 class StreamingClient:
@@ -59,25 +68,23 @@ class StreamingClient:
             NoConnectionError: There is no connection, and nothing was sent.
             NetworkError: The exchange broke off, or the answer is encoded in a way that cannot be read.
         """
-        connections = self._connections()
+        address, connections = _address_of(request.url), self._connections()
         try:
-            transport = await connections.take()
+            connection = await connections.take(address.url.origin)
         except TimeoutError:
             raise NetworkTimeoutError("all connections to the server are in use") from None
-        leased = _Leased(connections, transport)
+        leased = _Leased(connections, connection)
         try:
-            response = await transport.handle_async_request(self._as_sent(request))
+            response = await connection.handle_async_request(self._as_sent(request, address))
             leased.begin(response)
-            return StreamedAnswer(response.status_code, response.headers, leased)
+            return StreamedAnswer(response.status, _by_name(response.headers), leased)
         except BaseException as error:
             await leased.aclose()
-            if isinstance(error, httpx.PoolTimeout):
+            if isinstance(error, httpcore.PoolTimeout):
                 raise NetworkTimeoutError("all connections to the server are in use") from None
             if isinstance(error, (*_NO_CONNECTION, UnicodeError)):  # the last: a host's name that DNS cannot carry
                 raise NoConnectionError(f"there is no connection ({innermost(error)})") from None
-            if isinstance(
-                error, (httpx.HTTPError, httpx.InvalidURL, RuntimeError)
-            ):  # the last: it was closed meanwhile
+            if isinstance(error, _BROKEN):
                 raise NetworkError(f"the exchange broke off ({innermost(error)})") from None
             raise
 
@@ -94,35 +101,47 @@ class StreamingClient:
             self._of_this_loop.set(connections)
         return connections
 
-    def _as_sent(self, request: HttpRequest) -> httpx.Request:
-        headers = [
-            (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in (*request.headers, ("accept-encoding", "identity"))
-        ]
+    def _as_sent(self, request: HttpRequest, address: "_Address") -> httpcore.Request:
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
+        if not any(name == b"host" for name, _ in headers):
+            headers.insert(0, (b"host", address.host))
+        if request.body or request.method == "POST":
+            headers.append((b"content-length", str(len(request.body)).encode()))
+        headers.append((b"accept-encoding", b"identity"))
         extensions = {"timeout": self._timeout}
-        return httpx.Request("POST", _parsed(request.url), headers=headers, content=request.body, extensions=extensions)
+        return httpcore.Request(
+            request.method, address.url, headers=headers, content=request.body, extensions=extensions
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """A URL as it is asked for, and its host as the header says it."""
+
+    url: httpcore.URL
+    host: bytes
 
 
 @dataclass(slots=True)
 class _Leased:
-    """A transport in use, and the answer that comes over it."""
+    """A connection in use, and the answer that comes over it."""
 
     connections: Connections
-    transport: httpx.AsyncHTTPTransport
-    response: httpx.Response | None = None
+    connection: Connection
+    response: httpcore.Response | None = None
     raw: AsyncIterator[bytes] | None = None
     is_over: bool = False
 
-    def begin(self, response: httpx.Response) -> None:
+    def begin(self, response: httpcore.Response) -> None:
         """Take over a response of which the head is read."""
         self.response = response
-        self.raw = response.aiter_raw()
+        self.raw = response.aiter_stream()
 
     async def read(self) -> bytes:
         """Return the next piece as the server has sent it, empty at the end."""
         try:
             return await anext(self.raw, b"") if self.raw else b""
-        except (httpx.HTTPError, httpx.StreamError, RuntimeError) as error:
+        except _BROKEN as error:
             raise NetworkError(f"the answer broke off ({innermost(error)})") from None
 
     async def aclose(self) -> None:
@@ -137,7 +156,7 @@ class _Leased:
                     await self.response.aclose()
                 is_closed = True
             finally:
-                await self.connections.give_back(self.transport, is_usable=is_closed)
+                await self.connections.give_back(self.connection, is_usable=is_closed)
 
 
 @cache
@@ -147,6 +166,26 @@ def _trust() -> SSLContext:
 
 
 @lru_cache(MOST_URLS)
-def _parsed(url: str) -> httpx.URL:
-    """Return a URL as httpx reads it; those of the declared models come again and again."""
-    return httpx.URL(url)
+def _address_of(url: str) -> _Address:
+    """Return where a URL leads; those of the declared models come again and again.
+
+    Raises:
+        NetworkError: It is no URL of HTTP.
+    """
+    try:
+        read = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise NetworkError(f"the exchange broke off ({innermost(error)})") from None
+    if read.scheme not in {"http", "https"}:
+        raise NoConnectionError("there is no connection (UnsupportedProtocol)")
+    asked = httpcore.URL(scheme=read.raw_scheme, host=read.raw_host, port=read.port, target=read.raw_path)
+    return _Address(asked, read.netloc)
+
+
+def _by_name(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    """Return headers by lower-case name, repeated ones joined."""
+    headers: dict[str, str] = {}
+    for name_bytes, value_bytes in raw:
+        name, value = name_bytes.decode("latin-1").lower(), value_bytes.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers

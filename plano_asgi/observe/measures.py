@@ -31,13 +31,14 @@ class Measures:
         self._instruments = tuple(instruments)
         self._models = catalog.models
         self._classifier = classifier
-        self._is_live = False
+        self._live: tuple[Instruments, ...] = ()
 
     @property
     def is_live(self) -> bool:
         """Whether anybody keeps what is measured; a host may set its telemetry up at any time."""
-        self._is_live = self._is_live or any(instruments.is_live for instruments in self._instruments)
-        return self._is_live
+        if len(self._live) < len(self._instruments):
+            self._live = tuple(instruments for instruments in self._instruments if instruments.is_live)
+        return bool(self._live)
 
     def decided(self, call: LLMCall, decision: RoutingDecision, *, waiting: int) -> None:
         """Measure a decision."""
@@ -84,14 +85,14 @@ class Measures:
 
     def heard(self, event: str, fields: Mapping[str, object]) -> None:
         """Count what has gone wrong, by its event."""
-        if not self.is_live:
+        if event in _NO_PROBLEMS or not self.is_live:
             return
         if event in {CALL_REFUSED, CALL_PASSED_ON}:
             metric = metrics.REFUSALS if event == CALL_REFUSED else metrics.PASSED_ON
             self._put(metric, 1, str(fields.get("api_format", NONE)), str(fields.get("code", NONE)))
         elif event == EXPERIMENT_DIFFERS:
             self._put(metrics.EXPERIMENTS, 1, str(fields.get("experiment", NONE)), "differs")
-        elif event not in _NO_PROBLEMS:
+        else:
             self._put(metrics.PROBLEMS, 1, event)
 
     def _put_conventional(self, asked: str | None, outcome: CallOutcome) -> None:
@@ -106,7 +107,7 @@ class Measures:
             self._put(metrics.TOKEN_USAGE, tokens, *shared, kind)
 
     def _put(self, metric: Metric, value: float, *labels: str) -> None:
-        for instruments in self._instruments:
+        for instruments in self._live:
             instruments.put(metric, value, *labels)
 
     def _model(self, model: str | None) -> str:

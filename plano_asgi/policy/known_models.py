@@ -10,6 +10,7 @@ https://github.com/meta-llama/llama-models
 """
 
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Final
 
 from plano_asgi.providers import Capabilities, ModelProvider
@@ -54,10 +55,14 @@ _KNOWN: Final = (  # the first pattern that fits a provider's own name of a mode
     ("*llama-3.3-*", _reads(131_072, _TEXT)),
 )
 _UNKNOWN: Final = Capabilities()
+_MOST_NAMES: Final = 1_024
 
 
 def capabilities_of(provider: ModelProvider) -> Capabilities:
     """Return what a provider's model can do: what the configuration says, else what is known of the model's name."""
-    name = provider.model_name.lower()
-    known = next((capabilities for pattern, capabilities in _KNOWN if fnmatchcase(name, pattern)), _UNKNOWN)
-    return provider.capabilities.or_else(known)
+    return provider.capabilities.or_else(_known_of(provider.model_name.lower()))
+
+
+@lru_cache(_MOST_NAMES)
+def _known_of(name: str) -> Capabilities:
+    return next((capabilities for pattern, capabilities in _KNOWN if fnmatchcase(name, pattern)), _UNKNOWN)

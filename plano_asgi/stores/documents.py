@@ -19,3 +19,10 @@ class DocumentStore(Protocol):
         Raises:
             StoreError: The store cannot be asked, or has no room for it.
         """
+
+    async def remove(self, key: str) -> None:
+        """Keep nothing under a key any more, whether or not something is there.
+
+        Raises:
+            StoreError: The store cannot be asked.
+        """

@@ -34,6 +34,11 @@ class MemoryDocuments:
             while len(self._documents) > self._size:
                 self._documents.popitem()
 
+    async def remove(self, key: str) -> None:
+        """Keep nothing under a key any more."""
+        with self._lock:
+            self._documents.pop(key, None)
+
     def __len__(self) -> int:
         """Return how many documents are kept."""
         with self._lock:

@@ -14,6 +14,7 @@ _CREATE: Final = """
     END $$
 """
 _READ: Final = "SELECT document FROM plano_documents WHERE key = %s AND expires > now()"
+_REMOVE: Final = "DELETE FROM plano_documents WHERE key = %s"
 _KEEP: Final = """
     WITH gone AS (
         DELETE FROM plano_documents WHERE key IN (
@@ -54,6 +55,15 @@ class PostgresDocuments:
         """
         await self._make_ready()
         await self._server.aask(_KEEP, [self._prefix + key, document, self._ttl_s])
+
+    async def remove(self, key: str) -> None:
+        """Keep nothing under a key any more.
+
+        Raises:
+            StoreError: The server cannot be asked.
+        """
+        await self._make_ready()
+        await self._server.aask(_REMOVE, [self._prefix + key])
 
     async def _make_ready(self) -> None:
         """Make the table; a role that may not is no obstacle where somebody else has made it."""

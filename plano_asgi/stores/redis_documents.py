@@ -28,3 +28,11 @@ class RedisDocuments:
             StoreError: The server cannot be asked, or is full.
         """
         await self._server.aask("SET", self._prefix + key, document, "PX", self._ttl_ms)
+
+    async def remove(self, key: str) -> None:
+        """Keep nothing under a key any more.
+
+        Raises:
+            StoreError: The server cannot be asked.
+        """
+        await self._server.aask("UNLINK", self._prefix + key)

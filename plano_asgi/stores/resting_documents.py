@@ -1,5 +1,8 @@
 """Documents on a server that is left alone for a while after it has failed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from plano_asgi.errors import StoreError
 from plano_asgi.stores.documents import DocumentStore
 from plano_asgi.stores.rest import Rest
@@ -8,7 +11,7 @@ from plano_asgi.stores.rest import Rest
 class RestingDocuments:
     """Keeps documents where another store does; after a failure that is not asked for a second.
 
-    Reading and keeping rest apart from each other: a server that is full can still be read.
+    Reading, keeping and removing rest apart from each other: a server that is full can still be read.
     """
 
     def __init__(self, store: DocumentStore) -> None:
@@ -16,6 +19,7 @@ class RestingDocuments:
         self._store = store
         self._reading = Rest()
         self._keeping = Rest()
+        self._removing = Rest()
 
     async def read(self, key: str) -> bytes | None:
         """Return what is kept under a key, or None.
@@ -23,12 +27,8 @@ class RestingDocuments:
         Raises:
             StoreError: The store cannot be asked, or rests.
         """
-        _refuse_while(self._reading)
-        try:
+        with _resting(self._reading):
             return await self._store.read(key)
-        except StoreError as error:
-            self._reading.begin_after(error)
-            raise
 
     async def keep(self, key: str, document: bytes) -> None:
         """Keep a document.
@@ -36,14 +36,26 @@ class RestingDocuments:
         Raises:
             StoreError: The store cannot be asked, or rests, or has no room for it.
         """
-        _refuse_while(self._keeping)
-        try:
+        with _resting(self._keeping):
             await self._store.keep(key, document)
-        except StoreError as error:
-            self._keeping.begin_after(error)
-            raise
+
+    async def remove(self, key: str) -> None:
+        """Keep nothing under a key any more.
+
+        Raises:
+            StoreError: The store cannot be asked, or rests.
+        """
+        with _resting(self._removing):
+            await self._store.remove(key)
 
 
-def _refuse_while(rest: Rest) -> None:
+@contextmanager
+def _resting(rest: Rest) -> Iterator[None]:
+    """Refuse while the store is to be left alone, and leave it alone where it fails now."""
     if rest.is_on:
         raise StoreError(f"the store has just failed; it is asked again after {rest.seconds:.0f} s")
+    try:
+        yield
+    except StoreError as error:
+        rest.begin_after(error)
+        raise

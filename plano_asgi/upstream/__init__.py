@@ -8,6 +8,7 @@ from plano_asgi.upstream.course import Candidate, FailoverRules
 from plano_asgi.upstream.failures import FailureKind
 from plano_asgi.upstream.forwarder import Admit, Forwarder, server_of
 from plano_asgi.upstream.keys import Keys
+from plano_asgi.upstream.resources import StoredResource
 
 __all__ = [
     "Admit",
@@ -24,6 +25,7 @@ __all__ = [
     "OutboundCall",
     "Pieces",
     "Sign",
+    "StoredResource",
     "UpstreamClient",
     "server_of",
 ]

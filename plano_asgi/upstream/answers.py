@@ -169,19 +169,23 @@ class StreamPieces:
         if self._problem:
             self._fail(FailureKind.UNUSABLE, self._problem)
             return
+        chunk: bytes | None = None
         try:
-            with anyio.fail_after(max(0.0, min(patience_s, self._until - monotonic()))):
+            with anyio.move_on_after(max(0.0, min(patience_s, self._until - monotonic()))):  # cheaper than fail_after
                 chunk = await self._answer.read()
         except TimeoutError:
-            is_stalled = monotonic() < self._until
-            what = "has stalled" if is_stalled else "has taken all the time that a call may take"
-            error = ForwardingError(f"the provider's stream {what}; try again", status=504, code="upstream_timeout")
-            self._fail(FailureKind.TIMEOUT, error, is_models_fault=is_stalled)
+            pass
         except NetworkError:
             message = "the provider's stream broke off; try again"
             self._fail(FailureKind.BROKEN_OFF, ForwardingError(message, status=502, code="upstream_failed"))
-        else:
+            return
+        if chunk is not None:
             self._take(chunk)
+            return
+        is_stalled = monotonic() < self._until
+        what = "has stalled" if is_stalled else "has taken all the time that a call may take"
+        error = ForwardingError(f"the provider's stream {what}; try again", status=504, code="upstream_timeout")
+        self._fail(FailureKind.TIMEOUT, error, is_models_fault=is_stalled)
 
     def _take(self, chunk: bytes) -> None:
         passed, self._problem = self._watch.feed(chunk) if chunk else self._watch.end()

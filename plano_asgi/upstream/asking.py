@@ -136,10 +136,10 @@ class _Attempt:
         return await self._whole(answer)
 
     async def _refused(self, answer: StreamedAnswer) -> Outcome:
-        body = await _read_all(answer, most_bytes=MOST_ERROR_BYTES)
+        body = await read_all(answer, most_bytes=MOST_ERROR_BYTES)
         is_callers_key = self.provider.is_auth_passed_through
         failure = failure_of(answer.status, answer.headers, body, is_callers_key=is_callers_key)
-        if not failure.is_of_the_call or self._gives_key_away(body):
+        if not failure.is_of_the_call or repeats_key(self.provider, body):
             return Outcome(failure=failure, status=answer.status)
         is_whole = len(body) <= MOST_ERROR_BYTES
         exchange, is_rewritten = self.exchange, not (is_whole and self.exchange.context.is_native)
@@ -148,7 +148,7 @@ class _Attempt:
         return Outcome(failure=failure, answer=given, status=answer.status)
 
     async def _whole(self, answer: StreamedAnswer) -> Outcome:
-        body = await _read_all(answer, most_bytes=MOST_ANSWER_BYTES)
+        body = await read_all(answer, most_bytes=MOST_ANSWER_BYTES)
         _require(len(body) <= MOST_ANSWER_BYTES, f"has more than {MOST_ANSWER_BYTES} bytes")
         judge = partial(self._judged_whole, answer, body)
         return await off_the_loop(judge, size=len(body), large=LARGE_TO_SCAN_BYTES)
@@ -169,7 +169,7 @@ class _Attempt:
 
     def _told_as_success(self, answer: StreamedAnswer, failure: Failure, body: bytes) -> Outcome:
         """Return what an error in a body whose status is no error means; one of the call is the caller's to read."""
-        if not failure.is_of_the_call or failure.status is None or self._gives_key_away(body):
+        if not failure.is_of_the_call or failure.status is None or repeats_key(self.provider, body):
             return Outcome(failure=failure, status=answer.status)
         status, body = self.exchange.error(failure.status, body)
         given = self._given(answer, status=status, body=body, usage=Usage())
@@ -211,11 +211,13 @@ class _Attempt:
         pieces = OnePiece(body, usage)
         return ForwardedAnswer(model=self.provider.model, status=status, headers=headers, pieces=pieces, losses=losses)
 
-    def _gives_key_away(self, body: bytes) -> bool:
-        return any(weighted.key.reveal().encode() in body for weighted in self.provider.keys)
+
+def repeats_key(provider: ModelProvider, body: bytes) -> bool:
+    """Return whether a provider's answer has one of its keys in it."""
+    return any(weighted.key.reveal().encode() in body for weighted in provider.keys)
 
 
-async def _read_all(answer: StreamedAnswer, *, most_bytes: int) -> bytes:
+async def read_all(answer: StreamedAnswer, *, most_bytes: int) -> bytes:
     """Return the whole body, or a little more than `most_bytes` of it."""
     body = bytearray()
     while len(body) <= most_bytes and (piece := await answer.read()):

@@ -20,6 +20,8 @@ from plano_asgi.upstream.breaker import Breakers
 from plano_asgi.upstream.course import Candidate, Course, FailoverRules
 from plano_asgi.upstream.failures import Failure, FailureKind
 from plano_asgi.upstream.keys import Keys
+from plano_asgi.upstream.requests import RawHeaders
+from plano_asgi.upstream.resources import StoredResource, fetch
 from plano_asgi.upstream.unanswered import nobody_answered, said_by
 
 Admit = Callable[[str], Awaitable[CallError | None]]
@@ -117,6 +119,23 @@ class Forwarder:
             raise unsaid[0]
         rest_s = min((self._breakers.rest_s(candidate.model) for candidate in candidates), default=0.0)
         raise nobody_answered(trail, failures, said=said, rest_s=rest_s, names_models=self._names_models)
+
+    async def fetch(
+        self, provider: ModelProvider, resource: StoredResource, *, client_headers: RawHeaders
+    ) -> ForwardedAnswer:
+        """Return what a provider says of something that it keeps; it is asked once, and nobody else is.
+
+        Raises:
+            ForwardingError: It gives no answer.
+        """
+        return await fetch(
+            self._clients[server_of(provider)],
+            provider,
+            resource,
+            client_headers=client_headers,
+            key=self._keys.next(provider),
+            timeout_s=self._deadlines.answer_s,
+        )
 
     def through(self, client: UpstreamClient) -> Self:
         """Return what serves calls in the same way, knows the same of models' health, and asks by this client only."""

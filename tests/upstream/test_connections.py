@@ -7,7 +7,7 @@ import anyio
 import pytest
 from anyio.abc import SocketStream
 
-from plano_asgi.errors import NetworkTimeoutError, NoConnectionError
+from plano_asgi.errors import NetworkError, NetworkTimeoutError, NoConnectionError
 from plano_asgi.net import HttpRequest, StreamingClient
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -20,6 +20,7 @@ class Counting:
         """Set how it behaves."""
         self.opened = self.open = 0
         self.url = ""
+        self.heard = b""
         self._closes, self._is_silent = closes, is_silent
 
     async def __call__(self, stream: SocketStream) -> None:
@@ -28,7 +29,8 @@ class Counting:
         async with stream:
             with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
                 while True:
-                    is_whole = (await stream.receive()).endswith(b"{}")
+                    self.heard += await stream.receive()
+                    is_whole = self.heard.endswith(b"\r\n\r\n" if self.heard.startswith(b"GET") else b"{}")
                     if is_whole and not self._is_silent:
                         await stream.send(ANSWER)
                     if is_whole and self._closes:
@@ -69,10 +71,11 @@ async def ask(client: StreamingClient, server: Counting) -> bytes:
         await answer.aclose()
 
 
+@pytest.mark.parametrize("http2", [False, True], ids=["one call each", "shared"])
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_free_connection_is_used_again(backend: str) -> None:
+def test_a_free_connection_is_used_again(backend: str, *, http2: bool) -> None:
     """One call after the other needs one connection, and closing the client closes it."""
-    server, client = Counting(), StreamingClient(connections=8, connect_s=2)
+    server, client = Counting(), StreamingClient(connections=8, connect_s=2, http2=http2)
 
     async def work() -> None:
         """Ask five times."""
@@ -169,3 +172,81 @@ def test_a_refused_connection_gives_its_place_back() -> None:
         await client.aclose()
 
     anyio.run(work)
+
+
+@pytest.mark.parametrize(
+    ("request_of", "heard"),
+    [
+        (lambda url: HttpRequest(url=url, headers=(("x", "\xe4"),), body=b"{}"), b"POST /v1?a=%20 HTTP/1.1"),
+        (
+            lambda url: HttpRequest(url=url, headers=(("host", "other"),), body=b"", method="GET"),
+            b"GET /v1?a=%20 HTTP/1.1",
+        ),
+    ],
+    ids=["body", "none"],
+)
+def test_a_request_is_written_as_http_wants_it(request_of: Callable[[str], HttpRequest], heard: bytes) -> None:
+    """It names its host, ours unless told another, and the length of its body where it has one; once each."""
+    server, client = Counting(), StreamingClient(connections=1, connect_s=2)
+
+    async def work() -> None:
+        """Ask once."""
+        answer = await client.open(request_of(f"{server.url}?a= "))
+        assert await answer.read() == b"ok"
+        await answer.read()
+        await answer.aclose()
+
+    against(server, client, work, "asyncio")
+
+    line, *headers = server.heard.partition(b"\r\n\r\n")[0].lower().split(b"\r\n")
+    host = server.url.removeprefix("http://").removesuffix("/v1").encode()
+    of_body = [b"host: " + host, b"x: \xe4", b"content-length: 2"]
+    assert line == heard.lower()
+    assert headers == [*(of_body if heard.startswith(b"POST") else [b"host: other"]), b"accept-encoding: identity"]
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("ftp://127.0.0.1/x", NoConnectionError),
+        ("127.0.0.1/x", NoConnectionError),
+        ("http://127.0.0.1:x/", NetworkError),
+    ],
+    ids=["scheme", "no scheme", "no port"],
+)
+def test_what_is_no_url_of_http_is_an_error_of_the_network(url: str, error: type[NetworkError]) -> None:
+    """Nothing is sent, the message has no address, and the client goes on."""
+    client = StreamingClient(connections=1, connect_s=2)
+
+    async def work() -> None:
+        """Ask."""
+        with pytest.raises(error) as told:
+            await client.open(HttpRequest(url=url, headers=(), body=b"{}"))
+        assert "127.0.0.1" not in str(told.value)
+
+    anyio.run(work)
+
+
+def test_a_connection_to_one_server_is_not_used_for_another() -> None:
+    """A client that asks several servers closes what it has free to the one before it asks the next."""
+    first, second, client = Counting(), Counting(), StreamingClient(connections=1, connect_s=2)
+
+    async def ask_both() -> None:
+        """Ask the first, the second and the first."""
+
+        async def work() -> None:
+            """Ask in turn."""
+            for server in (first, second, first):
+                assert await ask(client, server) == b"ok"
+
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        second.url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/v1"  # noqa: S610 - no Django here
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, second)
+            await work()
+            await client.aclose()
+            tasks.cancel_scope.cancel()
+
+    against(first, client, ask_both, "asyncio")
+
+    assert (first.opened, second.opened) == (2, 1)
