@@ -45,6 +45,12 @@ def at(body: Any, path: str) -> Any:
 
 
 Row = tuple[ApiFormat, ProviderFormat, Mapping[str, Any], str, Any, tuple[str, ...]]
+SUMMARIES: list[tuple[dict[str, Any], dict[str, str]]] = [
+    ({}, {"type": "adaptive"}),
+    ({"summary": None}, {"type": "adaptive"}),
+    ({"summary": "auto"}, {"type": "adaptive", "display": "summarized"}),
+    ({"generate_summary": "concise"}, {"type": "adaptive", "display": "summarized"}),
+]
 FIELDS: list[Row] = [
     # parameters
     (CHAT, TO_MESSAGES, {"max_completion_tokens": 9, "max_tokens": 5}, "max_tokens", 9, ()),
@@ -115,12 +121,7 @@ FIELDS: list[Row] = [
             told,
             (),
         )
-        for asked, told in [
-            ({}, {"type": "adaptive"}),
-            ({"summary": None}, {"type": "adaptive"}),
-            ({"summary": "auto"}, {"type": "adaptive", "display": "summarized"}),
-            ({"generate_summary": "concise"}, {"type": "adaptive", "display": "summarized"}),
-        ]
+        for asked, told in SUMMARIES
     ),
     (RESPONSES, TO_MESSAGES, {"max_output_tokens": 9, "reasoning": {"summary": "auto"}}, "thinking", None, ()),
     (RESPONSES, TO_CHAT, {"reasoning": {"summary": "auto"}}, "reasoning_effort", None, ()),
