@@ -10,6 +10,7 @@ from plano_asgi.errors import CallError
 from plano_asgi.events import CALL_FORWARDED, CallIdentity, current_identity, get_logger, identified
 from plano_asgi.gateway.account import Account
 from plano_asgi.gateway.begun_call import BegunCall
+from plano_asgi.gateway.capturing import captured
 from plano_asgi.gateway.conversations import ContinuedCall, Conversations, Keep
 from plano_asgi.gateway.gateway_call import GatewayCall, nobody_for
 from plano_asgi.gateway.governing import answer_within_limits
@@ -102,7 +103,7 @@ class Gateway:
             account.observed = self.observer.begin(unread, identity)
             raise
         served = replace(served, call=guarded.call, document=guarded.document)
-        account.observed = observed = self.observer.begin(served.call, identity)
+        account.observed = observed = self.observer.begin(served.call, identity, served.document.value)
         account.trail = observed.trail(self.forwarder.breaker_of)
         account.is_stream = served.call.is_stream
         if continued and continued.owner:
@@ -122,10 +123,13 @@ class Gateway:
             CallError: There is no answer.
         """
         question, is_stream = await self._question(begun, account), account.is_stream
+        reader = begun.observed.answer_reader
         del begun  # while its answer is waited for, a call is held by its bytes alone
         answer = await answer_within_limits(partial(self._ask, question, account), account, is_stream=is_stream)
         account.answer = answer
-        account.answer = await as_told(answer, question.guarding, question.keep, is_stream=is_stream)
+        told = await as_told(answer, question.guarding, question.keep, is_stream=is_stream)
+        is_as_given = question.guarding is None  # what guardrails put back or hold is told to the caller alone
+        account.answer = captured(told, reader) if reader and is_as_given else told
         account.first_word_s = account.duration_s if is_stream else None
         account.cost_usd = None if is_stream else self._cost_usd(account)
         return account.answer
