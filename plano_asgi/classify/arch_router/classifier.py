@@ -20,7 +20,8 @@ from plano_asgi.classify.arch_router.session import NOBODY_WAITS, CausalSession,
 from plano_asgi.classify.batching import Batcher
 from plano_asgi.classify.cores import usable_cores
 from plano_asgi.classify.prompts import PromptForm
-from plano_asgi.conversation import Conversation, Role
+from plano_asgi.classify.readings import Reading
+from plano_asgi.conversation import Conversation, has_user_text
 from plano_asgi.decisions import Scores
 from plano_asgi.errors import ClassificationError, ClassifierTimeoutError, PlanoError
 from plano_asgi.preferences import RoutingPolicy
@@ -143,7 +144,7 @@ class ArchRouterClassifier:
             ClassificationError: The model fails, the prompt is too long, or (ClassifierTimeoutError) nobody waits.
             ArtifactError: The model cannot be loaded.
         """
-        if not policy.preferences or not any(m.role is Role.USER and m.text.strip() for m in conversation):
+        if not policy.preferences or not has_user_text(conversation):
             return Scores(routes={preference.name: 0.0 for preference in policy.preferences}, other=1.0)
         model = self._loaded()
         read = model.reader.policy(policy)
@@ -154,6 +155,18 @@ class ArchRouterClassifier:
         *chances, other = (float(chance) for chance in _awaited(future, is_awaited))
         names = (preference.name for preference in policy.preferences)
         return Scores(routes=dict(zip(names, chances, strict=True)), other=other)
+
+    def readings(self, conversation: Conversation, policy: RoutingPolicy) -> tuple[Reading, ...]:
+        """Return what the prompt of a conversation is made of.
+
+        Raises:
+            ArtifactError: The model cannot be loaded.
+        """
+        if not policy.preferences or not has_user_text(conversation):
+            return ()
+        parts = self._loaded().reader.parts(conversation, policy)
+        tokens = sum(part.tokens for part in parts)
+        return (Reading(classifier=self.kind, tokens=tokens, limit=self._bundle.prompt_tokens, parts=parts),)
 
     def close(self) -> None:
         """Let go of the model; the next classification loads it again."""
