@@ -5,7 +5,7 @@ from functools import partial
 from http import HTTPStatus
 
 from plano_asgi.conversation import ApiFormat
-from plano_asgi.decisions import RoutingDecision, attempts_told
+from plano_asgi.decisions import RoutingDecision, Source, attempts_told
 from plano_asgi.errors import CallError
 from plano_asgi.events import CALL_FORWARDED, CallIdentity, current_identity, get_logger, identified
 from plano_asgi.gateway.account import Account
@@ -68,7 +68,7 @@ class Gateway:
     guard: Guard | None = None
 
     async def decide(self, served: GatewayCall, account: Account) -> RoutingDecision:
-        """Return where a call goes, and note it in its account; what is decided there already stands.
+        """Return where a call goes, and note it in its account; what is decided there already stands, and is logged.
 
         Raises:
             CallError: The call cannot be decided, or is not its caller's to make.
@@ -77,7 +77,7 @@ class Gateway:
         if account.decision is None:
             account.decision = await self.router.aroute(served.call, bypass=served.bypass, fit=fit)
         else:
-            account.decision = fit(account.decision)
+            account.decision = self.router.made_elsewhere(served.call, fit(_recalled(account.decision)))
         return account.decision
 
     async def begin(self, served: GatewayCall, account: Account) -> BegunCall:
@@ -251,6 +251,11 @@ class Gateway:
     async def aclose(self) -> None:
         """Close this event loop's connections; the next call opens new ones."""
         await self.forwarder.aclose()
+
+
+def _recalled(decision: RoutingDecision) -> RoutingDecision:
+    """Return a decision that was made when the call was first tried, as one that is remembered."""
+    return replace(decision, source=Source.CACHE) if decision.source is Source.CLASSIFIER else decision
 
 
 def _identity_of(served: GatewayCall) -> CallIdentity:

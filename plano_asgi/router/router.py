@@ -220,7 +220,7 @@ class Router:
 
         Args:
             call: The call.
-            decision: Where it goes: to the model that its history names, or that the caller has chosen.
+            decision: Where it goes: to the model that its history names, its caller has chosen, or its first try had.
         """
         return self._reported(decision, call, perf_counter())
 
