@@ -70,6 +70,7 @@ class ArchRouterClassifier:
         threshold: The bundle's; 0.5 where it was not calibrated: likelier than all other candidates together.
         deadline_ms: 300 on CUDA, 10,000 on the CPU.
         parallelism: Calls that may be in one batch: 64 on CUDA, 4 on the CPU.
+        device: `cuda` or `cpu`: where it runs.
     """
 
     kind: Final = "arch_router"
@@ -118,6 +119,7 @@ class ArchRouterClassifier:
         is_cuda = device_here(device, precision=self._bundle.precision).is_cuda
         self.revision = f"{self._bundle.revision}-{self._form}-{decode}-{scoring}"
         self.threshold = self._bundle.threshold
+        self.device: Final = "cuda" if is_cuda else "cpu"
         self.deadline_ms = 300.0 if is_cuda else 10_000.0
         self.parallelism = ASKED_TOGETHER_CUDA if is_cuda else ASKED_TOGETHER_CPU
 
