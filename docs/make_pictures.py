@@ -89,7 +89,8 @@ def _playground(browser: Browser, url: str, scheme: Scheme, width: int, height: 
     page.get_by_role("textbox", name="Description of route customer_mail").fill("letters and mail to customers")
     page.get_by_text("customer_mail matches").wait_for()
     page.get_by_role("cell", name="customer_mail").first.wait_for()
-    page.evaluate("document.activeElement.blur()")
+    page.get_by_text("What the classifier reads").click()
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     page.wait_for_timeout(400)
     return page
 

@@ -43,6 +43,11 @@ class Message:
 Conversation = tuple[Message, ...]
 
 
+def has_user_text(conversation: Conversation) -> bool:
+    """Return whether the user said anything that can be read."""
+    return any(message.role is Role.USER and message.text.strip() for message in conversation)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMCall:
     """One LLM request as we understood it.

@@ -146,3 +146,56 @@ def test_redis_is_asked(doctor: Doctor, redis_url: str) -> None:
     assert (code, found["redis"]["finding"]) == (0, "answers")
     code, found = doctor(f"{text}redis: {{url: 'redis://127.0.0.1:9/0'}}\n")
     assert (code, found["redis"]["ok"]) == (1, False)
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """A receiver of OTLP that takes spans at one place only."""
+
+    def do_POST(self) -> None:
+        """Take what is sent."""
+        self.rfile.read(int(self.headers["content-length"]))
+        is_right = (self.path, self.headers["content-type"]) == ("/v1/traces", "application/x-protobuf")
+        self.send_response_only(200 if is_right else 404)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[str]:
+    """Return where a receiver listens."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("place", "is_good", "told"),
+    [("", True, "127.0.0.1 takes spans"), ("/elsewhere", False, "answers 404 to spans; see telemetry.otlp")],
+    ids=["right", "wrong"],
+)
+def test_receiver_of_telemetry_is_asked(place: str, told: str, receiver: str, doctor: Doctor, *, is_good: bool) -> None:
+    """Where spans are to be sent, the doctor says whether they are taken there."""
+    text = f"model_providers: [{{model: openai/a, default: true}}]\ntelemetry: {{otlp: '{receiver}{place}'}}\n"
+    code, found = doctor(text)
+
+    assert (code, found["telemetry"]["ok"]) == (0 if is_good else 1, is_good)
+    assert told in found["telemetry"]["finding"]
+
+
+def test_decision_log_is_read(doctor: Doctor, tmp_path: Path) -> None:
+    """A log that can be read is told with its store; a file that is none is wrong."""
+    log = tmp_path / "log.sqlite"
+    text = f"model_providers: [{{model: openai/a, default: true}}]\ndecision_log: {{store: sqlite, path: {log}}}\n"
+    assert doctor(text)[1]["decision log"]["finding"] == "sqlite, has no entry yet"
+    log.write_bytes(b"this is no database, " * 200)
+
+    code, found = doctor(text)
+
+    assert (code, found["decision log"]["ok"]) == (1, False)

@@ -47,18 +47,24 @@ def test_shares_and_times_of_routes() -> None:
 def test_tokens_costs_and_failures_of_models() -> None:
     """Calls that were served here are summed by the model that served them; what failed is told last."""
     served = {"served_by": "openai/gpt-4o-mini", "end": "complete", "duration_ms": 1500.0}
-    failed = {"served_by": None, "end": "error", "status": 502}
+    failed = {"served_by": None, "end": "complete", "status": 502}
+    broken = {"served_by": "openai/gpt-4o", "end": "broken_off", "status": 200}
     attempts = [{"model": "openai/gpt-4o", "outcome": "timeout"}]
 
     text = shown(
         decided(1, **served, input_tokens=1000, output_tokens=20, cost_usd=0.25),
         decided(2, **served, input_tokens=500, output_tokens=1, cost_usd=None),
         decided(3, **failed, attempts=attempts),
+        decided(4, **broken),
+        decided(5, **{**served, "end": "abandoned", "status": None, "served_by": "openai/o3"}),
     )
 
     assert "openai/gpt-4o-mini 2 - 1,500 21 0.2500 1.5 1.5" in text
-    assert re.search(r"openai/gpt-4o 1 1 - - - - -", text)
-    assert "r-3 openai/gpt-4o: timeout; error (502)" in text
+    assert re.search(r"openai/gpt-4o 2 2 - - - - -", text)
+    assert re.search(r"openai/o3 1 - - -", text)
+    assert "r-3 openai/gpt-4o: timeout; answered with 502" in text
+    assert "r-4 broken_off (200)" in text
+    assert "r-5" not in text
 
 
 def test_names_are_no_markup_and_an_empty_log_is_said() -> None:

@@ -178,7 +178,7 @@ def test_every_part_of_the_page_is_served(app_of: App, ask: Ask) -> None:
     """What lies beside the page is served with its type and under a policy that lets nothing else in."""
     app = app_of(SETTINGS, FixedClassifier({}))
 
-    assert len(PARTS) == 7
+    assert len(PARTS) == 8
     for name in PARTS:
         answer = ask(app, "GET", f"{HERE}{PAGE}/{name}")
         assert answer.status_code == 200, name

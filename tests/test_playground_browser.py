@@ -291,9 +291,26 @@ def test_it_is_accessible(visit: Callable[..., Page], url: str, scheme: str) -> 
     page = visit(url, color_scheme=scheme, reduced_motion="reduce")
     with_a_route_of_mine(page)
     expect(page.get_by_role("cell", name="mail").first).to_be_visible()
+    page.get_by_text("What the classifier reads").click()
 
     for width in (1_180, 390):
         page.set_viewport_size({"width": width, "height": 900})
         found = Axe().run(page).response["violations"]
         assert [fault["id"] for fault in found if fault["impact"] in {"serious", "critical"}] == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_tokens_are_shown_as_the_classifier_reads_them(visit: Callable[..., Page], url: str) -> None:
+    """The page says how many tokens were read, and shows on demand the words that they are, and what was left out."""
+    page = visit(url)
+    ask_for(page, "Write a list")
+
+    expect(page.locator("#tokens")).to_have_text("5 of 128")
+    page.get_by_text("What the classifier reads").click()
+    read = page.get_by_role("region", name="What the classifier reads")
+    expect(read).to_contain_text("the latest turn, 5 of 128 tokens")
+    expect(read.locator(".pieces span")).to_have_text(["Write", " a", " list"])
+    ask_for(page, f"Write <b>one</b> parser {'and another ' * 100}")
+    expect(page.locator("#tokens")).to_have_text("128 of 128")
+    expect(read).to_contain_text("… left out …")
+    assert page.locator("#read b").count() == 0

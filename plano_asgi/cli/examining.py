@@ -74,8 +74,11 @@ def _starting_settings() -> Settings:
 
 
 def _device(settings: Settings) -> str:
-    build_classifier(settings)  # refuses a device that it cannot use
-    return f"cpu (classifier.device: {settings.classifier.device})"
+    classifier = build_classifier(settings)  # refuses a device that it cannot use
+    if settings.classifier.kind == "cascade":
+        classifier = build_classifier(_second_alone(settings))
+    where = getattr(classifier, "device", "cpu")
+    return f"{where} (classifier.device: {settings.classifier.device})"
 
 
 def _model_files(settings: Settings) -> str:

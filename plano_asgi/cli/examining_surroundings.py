@@ -11,6 +11,7 @@ from plano_asgi.assembly import build_service
 from plano_asgi.cli.findings import Finding, attempted
 from plano_asgi.errors import ForwardingError, NetworkError, PlanoError, StoreError
 from plano_asgi.net.http_client import HttpAnswer, HttpClient
+from plano_asgi.observe.journal import DecisionJournal
 from plano_asgi.providers import ModelProvider
 from plano_asgi.secret import Secret
 from plano_asgi.settings import Settings
@@ -22,6 +23,7 @@ MOST_SKEW_S: Final = 30.0
 REJECTED: Final = (401, 403)
 BROKEN: Final = 500
 
+_SUCCESSES: Final = range(200, 300)
 _CALLS: Final = ("/chat/completions", "/messages", "/responses")
 
 
@@ -45,6 +47,31 @@ def _stores(settings: Settings) -> Iterator[Finding]:
     if postgres := service.postgres:
         with closing(postgres):
             yield attempted("postgres", lambda: _answers(postgres.ask("SELECT 1")))
+    if journal := service.observation.observer.journal:
+        yield attempted("decision log", lambda: _readable(journal))
+    if receiver := settings.telemetry.otlp:
+        yield attempted("telemetry", lambda: _takes_spans(receiver))
+
+
+def _readable(journal: DecisionJournal) -> str:
+    has_some = bool(journal.newest(limit=1).entries)
+    return f"{journal.store.kind}, {'has entries' if has_some else 'has no entry yet'}"
+
+
+def _takes_spans(receiver: str) -> str:
+    """Return that a receiver of OTLP takes spans, of which it is sent none."""
+    with closing(HttpClient(connections=1)) as client:
+        answer = client.post(
+            f"{receiver.rstrip('/')}/v1/traces",
+            b"",
+            headers={"content-type": "application/x-protobuf"},
+            timeout_s=TIMEOUT_S,
+            most_bytes=MOST_ANSWER_BYTES,
+        )
+    host = urlsplit(receiver).hostname
+    if answer.status not in _SUCCESSES:
+        raise NetworkError(f"{host} answers {answer.status} to spans; see telemetry.otlp")
+    return f"{host} takes spans"
 
 
 def _answers(answer: object) -> str:

@@ -1,11 +1,10 @@
 """`plano-asgi decisions`: the decision log of a running server, as a table or as JSON lines."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from time import sleep
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from plano_asgi.cli.keyboard import slept
 from plano_asgi.errors import NetworkError
 from plano_asgi.net.http_client import HttpClient
 from plano_asgi.secret import Secret
@@ -60,13 +60,19 @@ class LogReader:
                 break
         return found[::-1]
 
-    def coming(self, after: str) -> Iterator[Decision]:
-        """Yield decisions after one of them, as they come, without an end; raises as `newest` does."""
+    def coming(self, after: str, *, is_over: Callable[[float], bool] = slept) -> Iterator[Decision]:
+        """Yield decisions after one of them, as they come; raises as `newest` does.
+
+        Args:
+            after: The id of that decision.
+            is_over: Waits for so many seconds before the server is asked again, and returns whether nobody wants more.
+        """
         while True:
             page = self._page({"after": after})
             yield from page["decisions"]
             after = page["next"]
-            sleep(POLL_S)
+            if is_over(POLL_S):
+                return
 
     def _page(self, asked: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON, in the shape that its page documents
         headers = {"authorization": f"Bearer {self.token.reveal()}"} if self.token else {}
@@ -92,6 +98,14 @@ def print_decisions(reader: LogReader, *, limit: int, is_followed: bool, as_json
     with suppress(KeyboardInterrupt):
         for decision in reader.coming(last):
             show([decision], is_first=False)
+
+
+def fault_of(decision: Decision) -> str | None:
+    """Return what went wrong with a call that was served; None where nothing did, or its caller had simply gone."""
+    end, status = decision.get("end", "complete"), decision.get("status")
+    if end not in {"complete", "abandoned"}:
+        return f"{end} ({status})"
+    return f"answered with {status}" if status is not None and status >= 400 else None  # noqa: PLR2004 - HTTP errors
 
 
 def _told(status: int, body: bytes) -> Any:  # noqa: ANN401 - same
@@ -124,7 +138,7 @@ def _print_table(decisions: Iterable[Decision], *, is_first: bool = True) -> Non
 def _cells(decision: Decision) -> tuple[str, ...]:
     confidence = decision.get("confidence")
     served = decision.get("served_by") or decision.get("model") or "-"
-    end = decision.get("end", "complete")
+    end = fault_of(decision) or decision.get("end", "complete")
     return (
         datetime.fromisoformat(decision["at"]).astimezone().strftime("%H:%M:%S.%f")[:12],
         str(decision.get("route") or "-"),

@@ -1,5 +1,6 @@
 """`plano-asgi route`: one decision, as JSON or as a table that says why."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import typer
@@ -8,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from plano_asgi.assembly import build_router
+from plano_asgi.classify.readings import Reading
 from plano_asgi.conversation import LLMCall
 from plano_asgi.decisions import Reason, RoutingDecision
 from plano_asgi.intake.inbound_calls import decision_on_text
@@ -23,7 +25,9 @@ def print_decision(settings: Settings, text: str, *, explain: bool) -> None:
     router = build_router(settings)
     router.start()
     if explain:
-        _explain(router.route(LLMCall.from_text(text)), router)
+        call = LLMCall.from_text(text)
+        _explain(router.route(call), router)
+        _tell_tokens(router.readings(call))
     else:
         typer.echo(decision_on_text(router, text))  # bytes: UTF-8 whatever the locale
     router.close()
@@ -45,6 +49,14 @@ def _explain(decision: RoutingDecision, router: Router) -> None:
         console.print(table)
     console.print(f"{_why(decision)}\nwould use: [bold]{escape(decision.would_use or 'none')}[/bold]")
     console.print(f"[dim]{_who(decision, router)}, {decision.latency_ms:.1f} ms[/dim]")
+
+
+def _tell_tokens(readings: Iterable[Reading]) -> None:
+    for reading in readings:
+        about = "about " if reading.is_estimate else ""
+        parts = ", ".join(f"{part.name} {part.tokens}" for part in reading.parts)
+        told = f"{reading.classifier} reads {about}{reading.tokens} of at most {reading.limit:,} tokens: {parts}"
+        Console().print(f"[dim]{told}[/dim]")
 
 
 def _who(decision: RoutingDecision, router: Router) -> str:

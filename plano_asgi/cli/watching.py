@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
-from plano_asgi.cli.reading_decisions import Decision, LogReader
+from plano_asgi.cli.keyboard import quit_key
+from plano_asgi.cli.reading_decisions import Decision, LogReader, fault_of
 
 MOST_DECISIONS: Final = 1_000
 MOST_ERRORS: Final = 6
@@ -41,14 +42,18 @@ class Overview:
 
 
 def watch(reader: LogReader, *, is_once: bool) -> None:
-    """Show the overview until interrupted, or once."""
+    """Show the overview until `q` is pressed or it is interrupted, or once."""
     found = reader.newest(MOST_DECISIONS)
     overview = Overview(reader.url, found)
     if is_once:
         Console().print(overview)
         return
-    with suppress(KeyboardInterrupt), Live(overview, refresh_per_second=REFRESH_HZ, screen=True):
-        for decision in reader.coming(found[-1]["id"] if found else "0"):
+    last, screen = found[-1]["id"] if found else "0", Group(overview, "", Text("q quits", "dim"))
+    live = Live(screen, refresh_per_second=REFRESH_HZ, screen=True)
+    with suppress(KeyboardInterrupt), quit_key() as is_over, ExitStack() as shown:
+        shown.callback(live.stop)  # before the start, in which it may be interrupted as well
+        live.start(refresh=True)
+        for decision in reader.coming(last, is_over=is_over):
             overview.add(decision)
 
 
@@ -105,7 +110,7 @@ def _errors(decisions: Sequence[Decision]) -> Iterable[RenderableType]:
     for decision in reversed(wrong):
         asked = ", ".join(f"{attempt['model']}: {attempt['outcome']}" for attempt in decision.get("attempts") or ())
         unclassified = "the classifier had no answer" if decision.get("reason") == "error" else ""
-        what = "; ".join(part for part in (unclassified, asked, _ending(decision)) if part)
+        what = "; ".join(part for part in (unclassified, asked, fault_of(decision)) if part)
         table.add_row(
             _time(decision).astimezone().strftime("%H:%M:%S"), escape(str(decision["request_id"])), escape(what)
         )
@@ -114,11 +119,7 @@ def _errors(decisions: Sequence[Decision]) -> Iterable[RenderableType]:
 
 
 def _is_error(decision: Decision) -> bool:
-    return decision.get("reason") == "error" or decision.get("end", "complete") not in {"complete", "abandoned"}
-
-
-def _ending(decision: Decision) -> str:
-    return f"{decision['end']} ({decision.get('status')})" if decision.get("end", "complete") != "complete" else ""
+    return decision.get("reason") == "error" or fault_of(decision) is not None
 
 
 def _table(*names: str, of_text: int) -> Table:

@@ -10,6 +10,7 @@ from plano_asgi.govern import Admission, AllowList, fit_allow_list, quota_header
 from plano_asgi.observe import CallOutcome, ObservedCall
 from plano_asgi.providers import ModelCatalog
 from plano_asgi.upstream import ForwardedAnswer
+from plano_asgi.wire.answer_facts import AnswerFacts
 from plano_asgi.wire.usage import Usage
 
 
@@ -83,6 +84,7 @@ class Account:
             losses=self.losses,
             first_word_s=self.first_word_s,
             duration_s=self.duration_s,
+            facts=self.answer.facts() if self.answer else AnswerFacts(),
         )
 
     @property

@@ -5,11 +5,12 @@ from functools import partial
 from http import HTTPStatus
 
 from plano_asgi.conversation import ApiFormat
-from plano_asgi.decisions import RoutingDecision, attempts_told
+from plano_asgi.decisions import RoutingDecision, Source, attempts_told
 from plano_asgi.errors import CallError
 from plano_asgi.events import CALL_FORWARDED, CallIdentity, current_identity, get_logger, identified
 from plano_asgi.gateway.account import Account
 from plano_asgi.gateway.begun_call import BegunCall
+from plano_asgi.gateway.capturing import captured
 from plano_asgi.gateway.conversations import ContinuedCall, Conversations, Keep
 from plano_asgi.gateway.gateway_call import GatewayCall, nobody_for
 from plano_asgi.gateway.governing import answer_within_limits
@@ -67,7 +68,7 @@ class Gateway:
     guard: Guard | None = None
 
     async def decide(self, served: GatewayCall, account: Account) -> RoutingDecision:
-        """Return where a call goes, and note it in its account; what is decided there already stands.
+        """Return where a call goes, and note it in its account; what is decided there already stands, and is logged.
 
         Raises:
             CallError: The call cannot be decided, or is not its caller's to make.
@@ -76,7 +77,7 @@ class Gateway:
         if account.decision is None:
             account.decision = await self.router.aroute(served.call, bypass=served.bypass, fit=fit)
         else:
-            account.decision = fit(account.decision)
+            account.decision = self.router.made_elsewhere(served.call, fit(_recalled(account.decision)))
         return account.decision
 
     async def begin(self, served: GatewayCall, account: Account) -> BegunCall:
@@ -102,7 +103,7 @@ class Gateway:
             account.observed = self.observer.begin(unread, identity)
             raise
         served = replace(served, call=guarded.call, document=guarded.document)
-        account.observed = observed = self.observer.begin(served.call, identity)
+        account.observed = observed = self.observer.begin(served.call, identity, served.document.value)
         account.trail = observed.trail(self.forwarder.breaker_of)
         account.is_stream = served.call.is_stream
         if continued and continued.owner:
@@ -122,10 +123,13 @@ class Gateway:
             CallError: There is no answer.
         """
         question, is_stream = await self._question(begun, account), account.is_stream
+        reader = begun.observed.answer_reader
         del begun  # while its answer is waited for, a call is held by its bytes alone
         answer = await answer_within_limits(partial(self._ask, question, account), account, is_stream=is_stream)
         account.answer = answer
-        account.answer = await as_told(answer, question.guarding, question.keep, is_stream=is_stream)
+        told = await as_told(answer, question.guarding, question.keep, is_stream=is_stream)
+        is_as_given = question.guarding is None  # what guardrails put back or hold is told to the caller alone
+        account.answer = captured(told, reader) if reader and is_as_given else told
         account.first_word_s = account.duration_s if is_stream else None
         account.cost_usd = None if is_stream else self._cost_usd(account)
         return account.answer
@@ -247,6 +251,11 @@ class Gateway:
     async def aclose(self) -> None:
         """Close this event loop's connections; the next call opens new ones."""
         await self.forwarder.aclose()
+
+
+def _recalled(decision: RoutingDecision) -> RoutingDecision:
+    """Return a decision that was made when the call was first tried, as one that is remembered."""
+    return replace(decision, source=Source.CACHE) if decision.source is Source.CLASSIFIER else decision
 
 
 def _identity_of(served: GatewayCall) -> CallIdentity:

@@ -7,7 +7,7 @@ from math import ceil, inf
 from typing import Final
 
 from plano_asgi.errors import CallError, QuotaError
-from plano_asgi.events import BUDGET_LOW, get_logger
+from plano_asgi.events import BUDGET_LOW, LIMIT_HIT, get_logger
 from plano_asgi.govern.allow_lists import AllowList, allow_list_of
 from plano_asgi.govern.callers import Caller, Pseudonyms
 from plano_asgi.govern.counting import Charge, Counters, Hold, Ruling, Settlement
@@ -177,6 +177,8 @@ class Admission:
             self._tell_of_low_budgets(charges)
             return None
         refused = [counted for counted in self.counted if counted.standing.wait_ms != 0]
+        for counted in refused:
+            get_logger().debug(LIMIT_HIT, limit=counted.quota.name, measure=counted.quota.measure.value)
         hardest = max(refused, key=lambda one: inf if one.standing.wait_ms is None else one.standing.wait_ms)
         error = _refusal_by(hardest)
         if any(not counted.quota.is_of_models for counted in refused):

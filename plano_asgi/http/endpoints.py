@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import anyio.to_thread
 from starlette.types import Receive, Scope, Send
 
 from plano_asgi.conversation import ApiFormat
@@ -54,12 +55,14 @@ class DecisionEndpoint:
         request = await self.reader.aread(self.api_format, headers, body)
         request = await aadmitted(request, self.guard, request_id=identity.request_id)
         decision = await self.router.aroute(request.call, bypass=request.bypass)
+        is_explained = headers.asks_for_readings
         return decision_answer(
             decision,
             api_format=self.api_format,
             classifier=self.router.classifier.kind,
             trace_id=identity.trace_id,
             request_id=identity.request_id,
+            readings=await anyio.to_thread.run_sync(self.router.readings, request.call) if is_explained else None,
         )
 
 

@@ -1,11 +1,13 @@
 """Answers of the decision endpoints, as status, headers and bytes."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Final
 
 import orjson
 
+from plano_asgi.classify.readings import Reading
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.decisions import RoutingDecision
 from plano_asgi.errors import CallError
@@ -33,10 +35,25 @@ class Answer:
         return [(name, value) for name, value in self.headers if name != "connection"]
 
 
-def decision_answer(
-    decision: RoutingDecision, *, api_format: ApiFormat, classifier: str, trace_id: str, request_id: str
+def decision_answer(  # noqa: PLR0913 - what there is to tell
+    decision: RoutingDecision,
+    *,
+    api_format: ApiFormat,
+    classifier: str,
+    trace_id: str,
+    request_id: str,
+    readings: Sequence[Reading] | None = None,
 ) -> Answer:
-    """Return a decision as the JSON that decision endpoints give; models are always qualified there."""
+    """Return a decision as the JSON that decision endpoints give; models are always qualified there.
+
+    Args:
+        decision: The decision.
+        api_format: The caller's API.
+        classifier: What decides, as `classifier.kind` names it.
+        trace_id: Of the call.
+        request_id: Of the call.
+        readings: What classifiers read of the call; None where the caller has not asked for that.
+    """
     scores = decision.scores
     models = list(decision.models) or [NO_MODEL]
     body = {
@@ -59,6 +76,7 @@ def decision_answer(
         **_trial(decision),
         "latency_ms": round(decision.latency_ms, 2),
         "trace_id": trace_id,
+        **({} if readings is None else {"read": [asdict(reading) for reading in readings]}),
     }
     return _json(200, orjson.dumps(body), _request_id_header(api_format, request_id))
 

@@ -11,6 +11,7 @@ from plano_asgi.events import CallIdentity
 from plano_asgi.hops import HOP_HEADER, hops_of
 
 BYPASS_HEADER: Final = "x-plano-routing"
+EXPLAIN_HEADER: Final = "x-plano-explain"
 
 AFFINITY_HEADER: Final = "x-model-affinity"
 SWITCH_BUDGET_HEADER: Final = "x-plano-max-switch-spend-pct"
@@ -58,6 +59,11 @@ class Headers:
     def asks_for_bypass(self) -> bool:
         """Whether the client asks that this one call is not routed."""
         return self.get(BYPASS_HEADER).lower() == "off"
+
+    @property
+    def asks_for_readings(self) -> bool:
+        """Whether the client wants to see what the classifier reads of its call."""
+        return self.get(EXPLAIN_HEADER).lower() == "true"
 
     @property
     def hops(self) -> int:

@@ -1,11 +1,12 @@
 """The calls among an app's requests: which they are, and what becomes of each, in whatever framework."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self
 
+from plano_asgi.classify.readings import Reading
 from plano_asgi.conversation import ApiFormat, LLMCall
 from plano_asgi.decisions import RoutingDecision
 from plano_asgi.errors import (
@@ -170,10 +171,11 @@ class InboundCalls:
                 request = self._reader.read(api_format, headers, body)
                 request = admitted(request, self.guard, request_id=identity.request_id)
                 decision = self.router.route(request.call, bypass=request.bypass)
+                readings = self.router.readings(request.call) if headers.asks_for_readings else None
             except CallError as error:
                 get_logger().info(CALL_REFUSED, api_format=api_format.value, status=error.status, code=error.code)
                 return error_answer(error, api_format=api_format, request_id=identity.request_id)
-        return _decision_answer(self.router, decision, api_format, identity)
+        return _decision_answer(self.router, decision, api_format, identity, readings)
 
     def _refused(self, error: CallError, api_format: ApiFormat, request_id: str) -> Answer | None:
         """Return the answer to a call that cannot be routed, or None where that is the app's to answer; logs either."""
@@ -229,7 +231,11 @@ def decision_on_text(router: Router, text: str) -> bytes:
 
 
 def _decision_answer(
-    router: Router, decision: RoutingDecision, api_format: ApiFormat, identity: CallIdentity
+    router: Router,
+    decision: RoutingDecision,
+    api_format: ApiFormat,
+    identity: CallIdentity,
+    readings: Sequence[Reading] | None = None,
 ) -> Answer:
     return decision_answer(
         decision,
@@ -237,4 +243,5 @@ def _decision_answer(
         classifier=router.classifier.kind,
         trace_id=identity.trace_id,
         request_id=identity.request_id,
+        readings=readings,
     )

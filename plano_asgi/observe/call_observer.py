@@ -1,9 +1,9 @@
 """`CallObserver`: one call's facts, told to spans, metrics and the decision log; none of them can fail the call."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from plano_asgi.conversation import LLMCall
 from plano_asgi.decisions import Attempt, RoutingDecision
@@ -16,9 +16,11 @@ from plano_asgi.prices import PriceList
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
+    from plano_asgi.observe.answer_reading import AnswerReader
     from plano_asgi.observe.tracing import Tracing
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
+_NOTHING: Final[Mapping[str, object]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +52,23 @@ class CallObserver:
         except Exception as error:  # noqa: BLE001 - whatever a library of the host's raises
             _tell_of(error)
 
-    def begin(self, call: LLMCall, identity: CallIdentity) -> "ObservedCall":
-        """Return the observation of a call that we serve, begun; its `ended` is to be called once."""
+    def begin(self, call: LLMCall, identity: CallIdentity, body: Mapping[str, object] = _NOTHING) -> "ObservedCall":
+        """Return the observation of a call that we serve, begun; its `ended` is to be called once.
+
+        Args:
+            call: The call, as it may be told of.
+            identity: What it is known by.
+            body: What it was read from, by the names of its fields; empty where nothing of that may be told.
+        """
         identity.is_served = True
-        span = None
+        span = reader = None
         with _harmless():
-            span = self.tracing.begin(call, identity) if self.tracing and self.tracing.is_live else None
-        return ObservedCall(observer=self, api=call.api_format.value, identity=identity, span=span)
+            if self.tracing and self.tracing.is_live:
+                span = self.tracing.begin(call, identity, body)
+                reader = self.tracing.reader(call, span)
+        return ObservedCall(
+            observer=self, api=call.api_format.value, identity=identity, span=span, answer_reader=reader
+        )
 
     def close(self) -> None:
         """Have everything written that is still to be written."""
@@ -73,12 +85,14 @@ class ObservedCall:
         api: The caller's API.
         identity: What the call is known by.
         span: Its span; None where there is no tracing.
+        answer_reader: What is to hear of its answer; None where nobody wants to see that.
     """
 
     observer: CallObserver
     api: str
     identity: CallIdentity
     span: "Span | None" = field(default=None, repr=False)
+    answer_reader: "AnswerReader | None" = field(default=None, repr=False)
 
     @contextmanager
     def deciding(self) -> Iterator[None]:
@@ -131,7 +145,7 @@ class ObservedCall:
         with _harmless():
             outcome = outcome.priced(self.observer.prices) if self.observer.prices else outcome
             if self.span and self.observer.tracing:
-                self.observer.tracing.end(self.span, outcome)
+                self.observer.tracing.end(self.span, outcome, self.answer_reader)
             if self.observer.measures and self.observer.measures.is_live:
                 self.observer.measures.ended(self.api, outcome)
             if self.observer.journal:

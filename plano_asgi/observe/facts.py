@@ -1,9 +1,10 @@
 """What is known of a call that we have served ourselves, once it is over."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from plano_asgi.decisions import RoutingDecision
 from plano_asgi.prices import PriceList
+from plano_asgi.wire.answer_facts import AnswerFacts
 from plano_asgi.wire.usage import Usage
 
 
@@ -20,6 +21,7 @@ class CallOutcome:
         first_word_s: Seconds from the call to the first word of its stream; None where it was no stream, or had none.
         duration_s: Seconds from the call to its end.
         cost_usd: What it has cost; None where nobody knows.
+        facts: What the provider has said of its answer.
     """
 
     decision: RoutingDecision | None
@@ -30,6 +32,7 @@ class CallOutcome:
     first_word_s: float | None
     duration_s: float
     cost_usd: float | None = None
+    facts: AnswerFacts = field(default_factory=AnswerFacts)
 
     def priced(self, prices: PriceList) -> "CallOutcome":
         """Return the outcome with what the call has cost, where price and tokens are known."""

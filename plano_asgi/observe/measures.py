@@ -11,8 +11,12 @@ from plano_asgi.events import (
     CALL_REFUSED,
     CALL_ROUTED,
     CLASSIFIER_READY,
+    CONFIGURATION_RELOADED,
     EXPERIMENT_DIFFERS,
+    GUARDRAIL,
+    LIMIT_HIT,
     MODEL_METRICS_READ,
+    SECOND_STAGE_BACK,
 )
 from plano_asgi.observe import conventions as names
 from plano_asgi.observe import metrics
@@ -20,7 +24,19 @@ from plano_asgi.observe.facts import CallOutcome
 from plano_asgi.observe.metrics import INLINE, NONE, OTHER, Instruments, Metric
 from plano_asgi.providers import ModelCatalog, bare_model
 
-_NO_PROBLEMS: Final = frozenset({CALL_FORWARDED, CALL_ROUTED, CLASSIFIER_READY, MODEL_METRICS_READ})
+_COUNTED: Final = {
+    CALL_PASSED_ON: (metrics.PASSED_ON, ("api_format", "code")),
+    CALL_REFUSED: (metrics.REFUSALS, ("api_format", "code")),
+    GUARDRAIL: (metrics.GUARDRAILS, ("filter", "of", "verdict")),
+    LIMIT_HIT: (metrics.LIMITS, ("limit", "measure")),
+}
+_NO_PROBLEMS: Final = frozenset(
+    {
+        *_COUNTED,
+        *(CALL_FORWARDED, CALL_ROUTED, CLASSIFIER_READY, CONFIGURATION_RELOADED),
+        *(EXPERIMENT_DIFFERS, MODEL_METRICS_READ, SECOND_STAGE_BACK),
+    }
+)
 
 
 class Measures:
@@ -85,14 +101,14 @@ class Measures:
 
     def heard(self, event: str, fields: Mapping[str, object]) -> None:
         """Count what has gone wrong, by its event."""
-        if event in _NO_PROBLEMS or not self.is_live:
+        if not self.is_live:
             return
-        if event in {CALL_REFUSED, CALL_PASSED_ON}:
-            metric = metrics.REFUSALS if event == CALL_REFUSED else metrics.PASSED_ON
-            self._put(metric, 1, str(fields.get("api_format", NONE)), str(fields.get("code", NONE)))
+        if event in _COUNTED:
+            metric, names_of_labels = _COUNTED[event]
+            self._put(metric, 1, *(str(fields.get(name, NONE)) for name in names_of_labels))
         elif event == EXPERIMENT_DIFFERS:
             self._put(metrics.EXPERIMENTS, 1, str(fields.get("experiment", NONE)), "differs")
-        else:
+        if "error" in fields or event not in _NO_PROBLEMS:
             self._put(metrics.PROBLEMS, 1, event)
 
     def _put_conventional(self, asked: str | None, outcome: CallOutcome) -> None:

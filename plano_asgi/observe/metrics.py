@@ -103,11 +103,15 @@ ATTEMPT_SECONDS: Final = _seconds(
 BREAKER: Final = _gauge("plano.breaker.state", "At a model's latest attempt: 0 closed, 1 half open, 2 open.", "model")
 TOKENS: Final = _counter("plano.tokens", "Tokens as providers count them.", "model", "type")
 COST: Final = _counter("plano.cost.usd", "US dollars that calls have cost, where prices are known.", "route", "model")
+LIMITS: Final = _counter("plano.limits.hit", "Attempts for which a limit or budget had no room.", "limit", "measure")
+GUARDRAILS: Final = _counter(
+    "plano.guardrails", "What guardrails have found, changed or stopped, or could not judge.", "filter", "of", "verdict"
+)
 LOSSES: Final = _counter("plano.losses", "Things that a translation could not carry.", "api", "model")
 
 METRICS: Final = (
     *(DECISIONS, DECISION_SECONDS, QUEUE, PROBLEMS, REFUSALS, PASSED_ON, CALLS, CALL_SECONDS, FIRST_WORD_SECONDS),
-    *(ATTEMPTS, ATTEMPT_SECONDS, BREAKER, TOKENS, COST, LOSSES, EXPERIMENTS),
+    *(ATTEMPTS, ATTEMPT_SECONDS, BREAKER, TOKENS, COST, LIMITS, GUARDRAILS, LOSSES, EXPERIMENTS),
 )
 
 _GENAI: Final = (names.OPERATION, names.PROVIDER, names.REQUEST_MODEL)

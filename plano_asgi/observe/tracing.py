@@ -3,7 +3,6 @@
 Without an SDK in the process none of them is recorded, and nothing is computed for them.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -19,7 +18,10 @@ from plano_asgi.conversation import LLMCall
 from plano_asgi.decisions import Attempt, RoutingDecision
 from plano_asgi.events import CallIdentity
 from plano_asgi.observe import conventions as names
+from plano_asgi.observe.answer_reading import AnswerReader
+from plano_asgi.observe.content import content_of_call
 from plano_asgi.observe.facts import CallOutcome
+from plano_asgi.observe.request_parameters import request_parameters
 from plano_asgi.providers import ModelCatalog, bare_model
 
 DECISION_SPAN: Final = "plano.decide"
@@ -27,6 +29,7 @@ ATTEMPT_SPAN: Final = "plano.attempt"
 MOST_NAME_CHARS: Final = 256
 _NS_PER_MS: Final = 1_000_000
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
+_NOTHING: Final[Mapping[str, object]] = {}
 
 
 class Tracing:
@@ -45,7 +48,7 @@ class Tracing:
         Args:
             catalog: Where models are served.
             classifier: What decides, as `classifier.kind` names it.
-            has_content: Whether spans hold what the caller wrote.
+            has_content: Whether spans hold what callers and models say.
             provider: What makes tracers; without it, that of the process.
         """
         self._provider = provider
@@ -70,8 +73,8 @@ class Tracing:
         _note(span, identity)
         span.end(end)
 
-    def begin(self, call: LLMCall, identity: CallIdentity) -> Span:
-        """Return the span of a call that we serve, begun; `end` ends it."""
+    def begin(self, call: LLMCall, identity: CallIdentity, body: Mapping[str, object]) -> Span:
+        """Return the span of a call that we serve, begun; `body` is what the caller sent; `end` ends it."""
         asked = (call.model or "")[:MOST_NAME_CHARS]
         span = self._tracer.start_span(
             f"{names.CHAT} {asked}".rstrip(),
@@ -80,10 +83,16 @@ class Tracing:
             attributes={names.OPERATION: names.CHAT},
         )
         if span.is_recording():
-            span.set_attributes(self._of_call(call, identity))
+            span.set_attributes(self._of_call(call, identity, body))
+            span.set_attributes(request_parameters(body, has_content=self._has_content))
             span.set_attribute(names.REQUEST_STREAM, call.is_stream)
         _note(span, identity)
         return span
+
+    def reader(self, call: LLMCall, span: Span) -> AnswerReader | None:
+        """Return what reads along with the answer to a call; None where its span does not hold that."""
+        is_read = self._has_content and span.is_recording()
+        return AnswerReader(call.api_format, is_stream=call.is_stream) if is_read else None
 
     @contextmanager
     def within(self, span: Span) -> Iterator[None]:
@@ -121,12 +130,14 @@ class Tracing:
             child.set_status(Status(StatusCode.ERROR))
         child.end(end)
 
-    def end(self, span: Span, outcome: CallOutcome) -> None:
-        """End the span of a call with what has come of it."""
+    def end(self, span: Span, outcome: CallOutcome, reader: AnswerReader | None = None) -> None:
+        """End the span of a call with what has come of it, and what a reader has heard of its answer."""
         if span.is_recording():
             if outcome.decision:
                 self._tell_who(span, outcome.decision)
             span.set_attributes(_of_outcome(outcome))
+            if reader and (said := reader.messages(finish=_finish(outcome))):
+                span.set_attribute(names.OUTPUT_MESSAGES, said)
             if outcome.error:
                 span.set_attribute(names.ERROR_TYPE, outcome.error)
                 span.set_status(Status(StatusCode.ERROR))
@@ -144,14 +155,16 @@ class Tracing:
             span.set_attribute(names.RESPONSE_MODEL, bare_model(decision.served_by))
             span.set_attributes(names.server_attributes(self._catalog.provider_of(decision.served_by)))
 
-    def _of_call(self, call: LLMCall, identity: CallIdentity | None) -> dict[str, str]:
+    def _of_call(
+        self, call: LLMCall, identity: CallIdentity | None, body: Mapping[str, object] = _NOTHING
+    ) -> names.Attributes:
         told = {
             "plano.api": call.api_format.value,
             "plano.requested_model": call.model and call.model[:MOST_NAME_CHARS],
             "plano.request_id": identity.request_id if identity else None,
-            names.INPUT_MESSAGES: _messages(call) if self._has_content else None,
         }
-        return {name: value for name, value in told.items() if value is not None}
+        content = content_of_call(call, body) if self._has_content and call.conversation else {}
+        return {**{name: value for name, value in told.items() if value is not None}, **content}
 
     def _of_decision(self, decision: RoutingDecision) -> dict[str, str | float]:
         told: Mapping[str, str | float | None] = {
@@ -179,6 +192,8 @@ def _of_outcome(outcome: CallOutcome) -> names.Attributes:
         names.CACHE_WRITE_TOKENS: outcome.usage.cache_write_tokens,
         names.REASONING_TOKENS: outcome.usage.reasoning_tokens,
         names.FIRST_CHUNK: outcome.first_word_s,
+        names.RESPONSE_ID: outcome.facts.id,
+        names.FINISH_REASONS: outcome.facts.finish_reasons or None,
         "plano.attempts": len(outcome.decision.attempts) if outcome.decision else 0,
         "plano.losses": outcome.losses or None,
         "plano.cost_usd": outcome.cost_usd,
@@ -201,10 +216,8 @@ def _note(span: Span, identity: CallIdentity | None) -> None:
         identity.trace_id = trace.format_trace_id(found.trace_id)
 
 
-def _messages(call: LLMCall) -> str:
-    """Return the conversation as the conventions write messages."""
-    told = [
-        {"role": message.role.value, "parts": [{"type": "text", "content": message.text}]}
-        for message in call.conversation
-    ]
-    return json.dumps(told, ensure_ascii=False)
+def _finish(outcome: CallOutcome) -> str:
+    """Return why the first choice of an answer ended."""
+    if outcome.end != "complete":
+        return "error"
+    return next(iter(outcome.facts.finish_reasons), "stop")

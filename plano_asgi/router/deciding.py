@@ -6,10 +6,11 @@ from enum import StrEnum
 from functools import partial
 
 from plano_asgi.classify import Classifier, IsAwaited
+from plano_asgi.classify.readings import Reading, readings_of
 from plano_asgi.classify.trusting import trusted
-from plano_asgi.conversation import Conversation, LLMCall, Role
+from plano_asgi.conversation import Conversation, LLMCall, has_user_text
 from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Scores, Source
-from plano_asgi.errors import ClassificationError, RoutingUnavailableError
+from plano_asgi.errors import ClassificationError, PlanoError, RoutingUnavailableError
 from plano_asgi.events import CACHE_FAILED, CLASSIFIER_FAILED, get_logger
 from plano_asgi.policy import Rules, checked_inline, decide, undecided
 from plano_asgi.preferences import RoutingPolicy
@@ -98,7 +99,7 @@ class Deciding:
             RoutingUnavailableError: `on_error` is `reject`, and the classifier takes no more work.
         """
         call, policy, policy_source = case.call, case.policy, case.policy_source
-        if not policy.preferences or not _has_user_text(conversation):
+        if not policy.preferences or not has_user_text(conversation):
             return undecided(call, rules=self.rules, reason=Reason.NO_MATCH, policy_source=policy_source)
         asked = stand_in() or self.classifier
         key = classification_key(conversation, policy, revision=asked.revision)
@@ -122,6 +123,13 @@ class Deciding:
         if isinstance(outcome, ClassificationError):
             return self._failed(case, outcome)
         return self._decided(case, outcome, Source.CLASSIFIER)
+
+    def readings(self, case: Case, conversation: Conversation) -> tuple[Reading, ...]:
+        """Return what the classifier reads of a conversation; nothing where it cannot tell."""
+        try:
+            return readings_of(stand_in() or self.classifier, conversation, case.policy)
+        except PlanoError:
+            return ()
 
     def log_failure(self, error: ClassificationError) -> None:
         """Log why there is no classification."""
@@ -164,7 +172,3 @@ class Deciding:
         if self.on_error is OnError.REJECT:
             raise RoutingUnavailableError("the router has no decision for this call now; try again shortly") from error
         return undecided(case.call, rules=self.rules, reason=Reason.ERROR, policy_source=case.policy_source)
-
-
-def _has_user_text(conversation: Conversation) -> bool:
-    return any(message.role is Role.USER and message.text.strip() for message in conversation)

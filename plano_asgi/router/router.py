@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Final
 
 from plano_asgi.classify import Classifier
+from plano_asgi.classify.readings import Reading
 from plano_asgi.classify.trusting import trusted
 from plano_asgi.conversation import LLMCall, Message, Role
 from plano_asgi.decisions import RoutingDecision, Scores, Trial
@@ -230,9 +231,16 @@ class Router:
 
         Args:
             call: The call.
-            decision: Where it goes: to the model that its history names, or that the caller has chosen.
+            decision: Where it goes: to the model that its history names, its caller has chosen, or its first try had.
         """
         return self._reported(decision, call, perf_counter())
+
+    def readings(self, call: LLMCall) -> tuple[Reading, ...]:
+        """Return what the classifier reads of a call, nothing of one that is not classified; blocks."""
+        case = self._deciding.case_of(call, bypass=False)
+        if isinstance(case, RoutingDecision):
+            return ()
+        return self._deciding.readings(case, self._following.followed(case).conversation)
 
     async def aserved(self, decision: RoutingDecision, *, by: str) -> None:
         """Take note of who has served a call: where that is not who was decided, its session goes on with that model.

@@ -161,7 +161,7 @@ model_providers:
 # telemetry:
 #   opentelemetry: true      # spans and metrics by its API, where it is installed
 #   otlp:                    # of plano-asgi serve: where they go, e.g. http://localhost:4318
-#   capture_content: false   # true: spans hold what callers wrote
+#   capture_content: false   # true: spans hold what callers and models say
 #   prometheus:              # served by plano-asgi serve where the extra is installed; true: in an app too
 #   metrics_path: /metrics
 

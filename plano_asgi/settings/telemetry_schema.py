@@ -14,7 +14,7 @@ class TelemetrySettings(Section):
     Attributes:
         opentelemetry: Whether spans and metrics are made by OpenTelemetry's API, where that is installed.
         otlp: Where `plano-asgi serve` sends them: an OTLP/HTTP receiver without `/v1/traces`.
-        capture_content: Whether spans hold what callers wrote.
+        capture_content: Whether spans hold what callers and models say.
         prometheus: Whether metrics are served for Prometheus; None: by `plano-asgi serve`, if the extra is installed.
         metrics_path: Where they are served.
     """

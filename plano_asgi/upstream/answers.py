@@ -1,7 +1,7 @@
 """What a caller is given: a provider's answer, whole or in pieces, and no bad end that looks like a good one."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final, Protocol
 
@@ -14,6 +14,7 @@ from plano_asgi.upstream.exchanges import StreamWords
 from plano_asgi.upstream.failures import Failure, FailureKind, failure_in_stream
 from plano_asgi.upstream.streams import error_in
 from plano_asgi.upstream.watching import watched_stream
+from plano_asgi.wire.answer_facts import AnswerFacts
 from plano_asgi.wire.usage import Usage
 
 MOST_HELD_BYTES: Final = 1_048_576
@@ -67,6 +68,7 @@ class ForwardedAnswer:
         pieces: The body.
         losses: What was lost between the caller's API and the provider's, each with its reason; what a stream loses is
             in its pieces.
+        facts: Tells what the provider has said of it so far.
     """
 
     model: str
@@ -74,6 +76,7 @@ class ForwardedAnswer:
     headers: tuple[tuple[str, str], ...]
     pieces: Pieces
     losses: tuple[str, ...] = ()
+    facts: Callable[[], AnswerFacts] = field(default=AnswerFacts, repr=False)
 
 
 def told_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -134,6 +137,10 @@ class StreamPieces:
     def losses(self) -> tuple[str, ...]:
         """What of it could not be said to the caller so far."""
         return self._words.losses
+
+    def facts(self) -> AnswerFacts:
+        """Return what the provider has said of its answer so far."""
+        return self._watch.facts
 
     async def begin(self) -> Failure | None:
         """Read until something has come that the caller waits for, and return why it is no good where it is not.

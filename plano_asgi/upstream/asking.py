@@ -1,7 +1,7 @@
 """One attempt: one provider is asked once, and what it says is judged before anybody is told."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import monotonic
 from typing import Final
@@ -26,6 +26,7 @@ from plano_asgi.upstream.answers import ForwardedAnswer, OnePiece, StreamPieces,
 from plano_asgi.upstream.attempts import Deadlines, OutboundCall, Outcome, UpstreamClient
 from plano_asgi.upstream.exchanges import Exchange, exchange_with
 from plano_asgi.upstream.failures import Failure, FailureKind, failure_in_stream, failure_of
+from plano_asgi.wire.answer_facts import AnswerFacts
 from plano_asgi.wire.usage import Usage
 
 MOST_ANSWER_BYTES: Final = 67_108_864
@@ -162,10 +163,9 @@ class _Attempt:
         usage = Usage().with_news(told.get("usage"))
         given, losses = self.exchange.answer(body)
         losses = (*self.exchange.losses, *losses)
-        return Outcome(
-            answer=self._given(answer, status=answer.status, body=given, usage=usage, losses=losses),
-            status=answer.status,
-        )
+        facts = AnswerFacts().with_news(told)
+        whole = self._given(answer, status=answer.status, body=given, usage=usage, losses=losses)
+        return Outcome(answer=replace(whole, facts=lambda: facts), status=answer.status)
 
     def _told_as_success(self, answer: StreamedAnswer, failure: Failure, body: bytes) -> Outcome:
         """Return what an error in a body whose status is no error means; one of the call is the caller's to read."""
@@ -193,6 +193,7 @@ class _Attempt:
             headers=told_headers(answer.headers),
             pieces=pieces,
             losses=self.exchange.losses,
+            facts=pieces.facts,
         )
         return Outcome(failure=failure, answer=given, status=answer.status)
 

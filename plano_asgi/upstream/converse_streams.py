@@ -6,6 +6,7 @@ import orjson
 
 from plano_asgi.errors import UnusableAnswerError
 from plano_asgi.upstream.streams import Sign, Told
+from plano_asgi.wire.answer_facts import AnswerFacts
 from plano_asgi.wire.aws_event_stream import EventStreamMessage, EventStreamReader
 from plano_asgi.wire.sse import MOST_EVENT_BYTES
 from plano_asgi.wire.usage import Usage
@@ -27,6 +28,7 @@ class WatchedConverseStream:
         self.has_ended = False
         self.error: object = None
         self.usage = Usage()
+        self.facts = AnswerFacts()
         self.events = 0
         self.sequence_number = 0
         self._reader = EventStreamReader(most_message_bytes=MOST_EVENT_BYTES)
@@ -56,6 +58,7 @@ class WatchedConverseStream:
         name = message.headers.get(":event-type", "")
         sign = _SIGNS.get(name, Sign.CONTENT)
         self.usage = self.usage.with_news(told.get("usage"))
+        self.facts = self.facts.with_news(told)
         self.events += sign is Sign.CONTENT
         self.has_begun = self.has_begun or sign is not Sign.PREAMBLE
         self.has_ended = self.has_ended or sign is Sign.END

@@ -14,6 +14,7 @@ import orjson
 
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import UnusableAnswerError
+from plano_asgi.wire.answer_facts import AnswerFacts
 from plano_asgi.wire.sse import MOST_EVENT_BYTES, EventReader, ServerSentEvent
 from plano_asgi.wire.usage import Usage
 
@@ -58,6 +59,7 @@ class WatchedStream:
         has_ended: Whether its terminal event has come.
         error: The error that it ended with, as it came; None where it has not.
         usage: The tokens that were counted so far.
+        facts: What the provider has said of its answer so far.
         events: How many events with content have come.
         sequence_number: What Responses would number the next event with.
     """
@@ -68,6 +70,7 @@ class WatchedStream:
         self.has_ended = False
         self.error: object = None
         self.usage = Usage()
+        self.facts = AnswerFacts()
         self.events = 0
         self.sequence_number = 0
         self._read = _READERS[api_format]
@@ -114,6 +117,7 @@ class WatchedStream:
                 told, sign = {}, self._sign_of_done
             else:
                 told = _told_by(event)
+                self.facts = self.facts.with_news(told)
                 sign = self._read(event.name, told, self)
             if sign is Sign.ERROR:
                 self.error = told

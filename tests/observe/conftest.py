@@ -24,13 +24,15 @@ KEY: Final = "sk-canary-of-a-key"
 PROMPT: Final = "canary words of a caller"
 ANSWER: Final = "canary words of a model"
 CHAT: Final = "/v1/chat/completions"
+MESSAGES: Final = "/v1/messages"
+RESPONSES: Final = "/v1/responses"
 CALL: Final[Mapping[str, Any]] = {"model": "gpt-4o", "messages": [{"role": "user", "content": PROMPT}]}
 USAGE: Final = {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 11}
 
 
 @dataclass
 class Provider:
-    """A provider of Chat Completions on loopback; its model `down` fails.
+    """A provider of all three APIs on loopback; its model `down` fails.
 
     Attributes:
         url: Where it is.
@@ -56,12 +58,54 @@ class Provider:
         texts = [*(json.dumps({**chunk, "object": "chat.completion.chunk"}) for chunk in chunks), "[DONE]"]
         return StreamingResponse((f"data: {text}\n\n" for text in texts), media_type="text/event-stream")
 
+    async def answer_message(self, request: Request) -> Response:
+        """Answer a Messages call, whole or as a stream."""
+        call = json.loads(await request.body())
+        self.heard.append(dict(request.headers))
+        text, usage = {"type": "text", "text": ANSWER}, {"input_tokens": 7, "output_tokens": 4}
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "model": call["model"], "content": [text]}
+        if not call.get("stream"):
+            return JSONResponse({**message, "stop_reason": "end_turn", "stop_sequence": None, "usage": usage})
+        return events(
+            {"type": "message_start", "message": {**message, "content": [], "stop_reason": None, "usage": usage}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": ANSWER}},
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}},
+            {"type": "message_stop"},
+        )
+
+    async def answer_response(self, request: Request) -> Response:
+        """Answer a Responses call, whole or as a stream."""
+        call = json.loads(await request.body())
+        self.heard.append(dict(request.headers))
+        part = {"type": "output_text", "text": ANSWER, "annotations": []}
+        item = {"id": "i", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
+        usage = {"input_tokens": 7, "output_tokens": 4, "total_tokens": 11}
+        head = {"id": "resp_1", "object": "response", "created_at": 0, "model": call["model"], "error": None}
+        whole = {**head, "status": "completed", "output": [item], "usage": usage}
+        if not call.get("stream"):
+            return JSONResponse(whole)
+        begun, place = {**head, "status": "in_progress", "output": []}, {"output_index": 0, "content_index": 0}
+        return events(
+            {"type": "response.created", "response": begun},
+            {"type": "response.output_text.delta", "delta": ANSWER, "item_id": "i", "logprobs": [], **place},
+            {"type": "response.completed", "response": whole},
+        )
+
+
+def events(*told: Mapping[str, Any]) -> Response:
+    """Return a stream of events that bear the names of their types."""
+    texts = (f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in told)
+    return StreamingResponse(texts, media_type="text/event-stream")
+
 
 @pytest.fixture(scope="session")
 def running_provider(serve: Callable[[Starlette], str]) -> Provider:
     """Serve the provider."""
     provider = Provider()
-    provider.url = serve(Starlette(routes=[Route(CHAT, provider.answer, methods=["POST"])]))
+    answers = {CHAT: provider.answer, MESSAGES: provider.answer_message, RESPONSES: provider.answer_response}
+    provider.url = serve(Starlette(routes=[Route(path, answer, methods=["POST"]) for path, answer in answers.items()]))
     return provider
 
 

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from plano_asgi import PlanoMiddleware
+from plano_asgi.events import get_logger
 from plano_asgi.observe.metrics import GENAI_METRICS, METRICS, MetricKind
 from plano_asgi.testing import FixedClassifier
 
@@ -127,6 +128,42 @@ def test_what_is_refused_and_what_goes_wrong_is_counted(app_of: App, ask: Ask) -
     found = scraped(ask, app)
     assert found["plano_refusals_total"] == {("chat_completions", "invalid_json"): 1}
     assert found["plano_problems_total"] == {("plano.classifier_failed",): 1}
+
+
+def test_limits_that_are_hit_are_counted_by_name(app_of: App, ask: Ask, forwarding: str) -> None:
+    """Each attempt for which a limit has no room counts, by the limit's name and what it measures."""
+    app = app_of(f"{forwarding}ratelimits: [{{name: one, limit: {{requests: 1, unit: day}}}}]\n", FixedClassifier(CODE))
+    statuses = [ask(app, "POST", CHAT, json=CALL).status_code for _ in range(2)]
+
+    assert statuses == [200, 429]
+    found = scraped(ask, app)
+    assert found["plano_limits_hit_total"].keys() == {("one", "requests")}
+    assert found["plano_refusals_total"] == {("chat_completions", "rate_limit_exceeded"): 1}
+    assert "plano_problems_total" not in found
+
+
+def test_verdicts_of_guardrails_are_counted(app_of: App, ask: Ask) -> None:
+    """What a guardrail finds in a call counts by filter and verdict, and is no problem; what passes is not counted."""
+    app = app_of(SETTINGS + "guardrails: {calls: [{filter: pii}]}\n", FixedClassifier(CODE))
+    for text in ("I am a@example.org", "I am nobody"):
+        ask(app, "POST", ROUTING, json={"messages": [{"role": "user", "content": text}]})
+
+    found = scraped(ask, app)
+    assert found["plano_guardrails_total"] == {("pii", "call", "changed"): 1}
+    assert "plano_problems_total" not in found
+
+
+def test_good_news_is_no_problem(app_of: App, ask: Ask) -> None:
+    """Of all events, those alone that are warnings or errors count as problems."""
+    page = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8").partition("## Logs")[2]
+    levels = dict(re.findall(r"^\| `(plano\.\w+)` \| (\w+) \|", page, re.MULTILINE))
+    app = app_of(SETTINGS, FixedClassifier(CODE))
+    for event, level in levels.items():
+        getattr(get_logger(), level)(event)
+
+    assert {labels[0] for labels in scraped(ask, app)["plano_problems_total"]} == {
+        event for event, level in levels.items() if level in {"warning", "error"}
+    }
 
 
 def test_calls_that_go_on_unrouted_are_counted(behind: Callable[..., PlanoMiddleware], ask: Ask) -> None:

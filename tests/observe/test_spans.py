@@ -107,6 +107,8 @@ def test_span_of_a_call_says_what_the_conventions_ask_for(
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": "gpt-4o",
         "gen_ai.request.stream": True,
+        "gen_ai.response.finish_reasons": ("stop",),
+        "gen_ai.response.id": "c",
         "gen_ai.response.model": "gpt-4o",
         "gen_ai.usage.input_tokens": 7,
         "gen_ai.usage.output_tokens": 4,

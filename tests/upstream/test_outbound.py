@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import httpx2
@@ -13,6 +14,7 @@ import plano_asgi
 from plano_asgi.assembly import build_router
 from plano_asgi.errors import ConfigurationError
 from plano_asgi.intake import Headers
+from plano_asgi.observe.sqlite_decisions import SqliteDecisions
 from plano_asgi.outbound.decided_calls import MOST_KEPT, DecidedCalls
 from plano_asgi.settings import Settings
 from plano_asgi.testing import FixedClassifier
@@ -284,6 +286,40 @@ failover: {{attempts: 1}}
 
     assert [heard.call["model"] for heard in provider.heard] == ["recovering", "recovering", "recovering", "fine"]
     assert [answer.status_code for answer in answers] == [502, 502, 200, 200]
+
+
+def test_call_that_is_tried_again_is_logged_as_any_other(
+    provider: Any, settings_of: Callable[[str], Settings], caller: Any, tmp_path: Path
+) -> None:
+    """A second try that keeps its decision has a line and an entry of its own, out of what is remembered."""
+    place = f"base_url: '{provider.url}/v1', access_key: k"
+    settings = settings_of(f"""
+model_providers: [{{model: openai/recovering, {place}}}, {{model: openai/default, default: true, access_key: k}}]
+routing_preferences: [{{name: first, description: one, models: [openai/recovering]}}]
+cache: {{size: 0}}
+failover: {{attempts: 1}}
+decision_log: {{store: sqlite, path: {tmp_path / "log.sqlite"}}}
+""")
+    router = build_router(settings, classifier=FixedClassifier({"first": 0.9}))
+    transport = plano_asgi.transport(settings=settings, router=router)
+    with capture_logs() as logs:
+        for retry in (0, 1):
+            provider.is_down = retry == 0
+            head = {**HEAD, "x-stainless-retry-count": str(retry)}
+            caller.send(transport, f"https://sdk.test{CHAT}", content=call(), headers=head)
+        transport.close()
+    router.close()
+
+    store = SqliteDecisions(tmp_path / "log.sqlite", size=9, ttl_s=60)
+    entries = [kept.entry for kept in store.newer("0", limit=9)]
+    assert [(entry["source"], entry["status"], entry["route"]) for entry in entries] == [
+        ("classifier", 502, "first"),
+        ("cache", 200, "first"),
+    ]
+    assert [log["event"] for log in logs if log["event"].startswith("plano.call_")] == [
+        *("plano.call_routed", "plano.call_refused", "plano.call_forwarded"),
+        *("plano.call_routed", "plano.call_forwarded"),
+    ]
 
 
 def test_memory_of_calls_that_failed_is_bounded() -> None:

@@ -20,7 +20,8 @@ from plano_asgi.classify.arch_router.session import NOBODY_WAITS, CausalSession,
 from plano_asgi.classify.batching import Batcher
 from plano_asgi.classify.cores import usable_cores
 from plano_asgi.classify.prompts import PromptForm
-from plano_asgi.conversation import Conversation, Role
+from plano_asgi.classify.readings import Reading
+from plano_asgi.conversation import Conversation, has_user_text
 from plano_asgi.decisions import Scores
 from plano_asgi.errors import ClassificationError, ClassifierTimeoutError, PlanoError
 from plano_asgi.preferences import RoutingPolicy
@@ -69,6 +70,7 @@ class ArchRouterClassifier:
         threshold: The bundle's; 0.5 where it was not calibrated: likelier than all other candidates together.
         deadline_ms: 300 on CUDA, 10,000 on the CPU.
         parallelism: Calls that may be in one batch: 64 on CUDA, 4 on the CPU.
+        device: `cuda` or `cpu`: where it runs.
     """
 
     kind: Final = "arch_router"
@@ -117,6 +119,7 @@ class ArchRouterClassifier:
         is_cuda = device_here(device, precision=self._bundle.precision).is_cuda
         self.revision = f"{self._bundle.revision}-{self._form}-{decode}-{scoring}"
         self.threshold = self._bundle.threshold
+        self.device: Final = "cuda" if is_cuda else "cpu"
         self.deadline_ms = 300.0 if is_cuda else 10_000.0
         self.parallelism = ASKED_TOGETHER_CUDA if is_cuda else ASKED_TOGETHER_CPU
 
@@ -143,7 +146,7 @@ class ArchRouterClassifier:
             ClassificationError: The model fails, the prompt is too long, or (ClassifierTimeoutError) nobody waits.
             ArtifactError: The model cannot be loaded.
         """
-        if not policy.preferences or not any(m.role is Role.USER and m.text.strip() for m in conversation):
+        if not policy.preferences or not has_user_text(conversation):
             return Scores(routes={preference.name: 0.0 for preference in policy.preferences}, other=1.0)
         model = self._loaded()
         read = model.reader.policy(policy)
@@ -154,6 +157,18 @@ class ArchRouterClassifier:
         *chances, other = (float(chance) for chance in _awaited(future, is_awaited))
         names = (preference.name for preference in policy.preferences)
         return Scores(routes=dict(zip(names, chances, strict=True)), other=other)
+
+    def readings(self, conversation: Conversation, policy: RoutingPolicy) -> tuple[Reading, ...]:
+        """Return what the prompt of a conversation is made of.
+
+        Raises:
+            ArtifactError: The model cannot be loaded.
+        """
+        if not policy.preferences or not has_user_text(conversation):
+            return ()
+        parts = self._loaded().reader.parts(conversation, policy)
+        tokens = sum(part.tokens for part in parts)
+        return (Reading(classifier=self.kind, tokens=tokens, limit=self._bundle.prompt_tokens, parts=parts),)
 
     def close(self) -> None:
         """Let go of the model; the next classification loads it again."""

@@ -12,6 +12,7 @@ from plano_asgi.classify.arch_router.completion_tree import CompletionTree
 from plano_asgi.classify.arch_router.completions import completions
 from plano_asgi.classify.arch_router.tokens import BundleTokenizer, Tokens, check_length
 from plano_asgi.classify.prompts import PromptForm, PromptWriter
+from plano_asgi.classify.readings import ReadPart, pieces_of, within
 from plano_asgi.conversation import Conversation, Message, Role
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 
@@ -71,6 +72,17 @@ class Reader:
         """Return all tokens of a prompt, in the chat template."""
         text = self._writer.write(conversation, policy)
         return self.tokenizer.encode(self._bundle.chat_before + text + self._bundle.chat_after)
+
+    def parts(self, conversation: Conversation, policy: RoutingPolicy) -> tuple[ReadPart, ...]:
+        """Return what a prompt is made of: the routes with all fixed words, the chat template's too; what was said."""
+        opening, said, ending = self._writer.parts(conversation, policy)
+        before = self._bundle.chat_before + opening
+        spans = self.tokenizer.spans(before + said + ending + self._bundle.chat_after)
+        own = [
+            (start - len(before), end - len(before)) for start, end in within(spans, len(before), len(before + said))
+        ]
+        conversation_part = ReadPart(name="conversation", tokens=len(own), pieces=pieces_of(said, own))
+        return ReadPart(name="routes", tokens=len(spans) - len(own)), conversation_part
 
     def policy(self, policy: RoutingPolicy) -> ReadPolicy:
         """Return what depends on the policy alone; that of the policies used last is kept.

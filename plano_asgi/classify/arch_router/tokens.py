@@ -40,6 +40,12 @@ class BundleTokenizer:
         """Return the tokens of a text, special words included and none added; lone surrogates become `?`."""
         return tuple(self._tokenizer.encode(text.encode("utf-8", "replace").decode(), add_special_tokens=False).ids)
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where each token of a text begins and ends in it, by characters."""
+        encoded = self._tokenizer.encode(text.encode("utf-8", "replace").decode(), add_special_tokens=False)
+        offsets: list[tuple[int, int]] = encoded.offsets
+        return offsets
+
     def count(self, text: str) -> int:
         """Return how many tokens a text has."""
         return len(self.encode(text))

@@ -7,6 +7,7 @@ from typing import Final
 from plano_asgi.classify import Classifier, IsAwaited, always_awaited
 from plano_asgi.classify.cascade.band import Band
 from plano_asgi.classify.cascade.second_stage import SecondStage
+from plano_asgi.classify.readings import Reading, readings_of
 from plano_asgi.classify.trusting import trusted
 from plano_asgi.conversation import Conversation, Message, Role
 from plano_asgi.decisions import Scores
@@ -97,6 +98,15 @@ class CascadeClassifier:
         if better is not None:
             return self._of_stage(self._second.classifier, better)
         return replace(self._of_stage(self._first, scores), failed_stage=self._second.classifier.kind)
+
+    def readings(self, conversation: Conversation, policy: RoutingPolicy) -> tuple[Reading, ...]:
+        """Return what both stages read of a conversation, whether or not the second is asked.
+
+        Raises:
+            PlanoError: What a stage raises.
+        """
+        stages = (self._first, self._second.classifier)
+        return tuple(reading for stage in stages for reading in readings_of(stage, conversation, policy))
 
     def close(self) -> None:
         """Close both stages."""

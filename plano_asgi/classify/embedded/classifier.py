@@ -12,7 +12,8 @@ from plano_asgi.classify.embedded.artifacts import SHIPPED_FOLDER, Manifest
 from plano_asgi.classify.embedded.comparer import Comparer
 from plano_asgi.classify.embedded.encoder import Array, Encoder
 from plano_asgi.classify.embedded.texts import conversation_texts, route_text
-from plano_asgi.classify.embedded.tokens import Tokenizer, conversation_tokens, open_tokenizer, route_tokens
+from plano_asgi.classify.embedded.tokens import Tokenizer, conversation_tokens, open_tokenizer, read_parts, route_tokens
+from plano_asgi.classify.readings import Reading
 from plano_asgi.conversation import Conversation
 from plano_asgi.decisions import Scores
 from plano_asgi.errors import ClassifierTimeoutError, PlanoError
@@ -103,6 +104,19 @@ class EmbeddedClassifier:
         *chances, other = map(float, model.comparer.probabilities(states, tokens, routes))
         names = (preference.name for preference in policy.preferences)
         return Scores(routes=dict(zip(names, chances, strict=True)), other=other)
+
+    def readings(self, conversation: Conversation, policy: RoutingPolicy) -> tuple[Reading, ...]:
+        """Return what is read of a conversation; the routes, which are read once, are not counted.
+
+        Raises:
+            ArtifactError: The model cannot be loaded.
+        """
+        texts = conversation_texts(conversation)
+        if texts is None or not policy.preferences:
+            return ()
+        parts = read_parts(self._loaded().tokenizer, texts)
+        tokens, limit = sum(part.tokens for part in parts), sum(part.limit or 0 for part in parts)
+        return (Reading(classifier=self.kind, tokens=tokens, limit=limit, parts=parts),)
 
     def close(self) -> None:
         """Keep the model: it is this process's own."""

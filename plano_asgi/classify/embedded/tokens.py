@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plano_asgi.classify.embedded.texts import ConversationTexts
+from plano_asgi.classify.readings import ReadPart, Span, pieces_of
 from plano_asgi.errors import ArtifactIntegrityError
 
 Tokenizer = Any  # tokenizers.Tokenizer; the room imports it when a model is loaded
@@ -69,6 +70,25 @@ def conversation_tokens(tokenizer: Tokenizer, texts: ConversationTexts, window: 
     return EncoderInput(latest + before, [0] * len(latest) + [1] * len(before))
 
 
+def read_parts(tokenizer: Tokenizer, texts: ConversationTexts, window: Window = SERVED) -> tuple[ReadPart, ...]:
+    """Return what `conversation_tokens` keeps of each text."""
+    latest = tokenizer.encode(_encodable(texts.latest)).offsets
+    kept = both_ends(list(range(len(latest))), window.latest)
+    parts = [_read_part("latest", texts.latest, latest, kept, limit=window.latest)]
+    if texts.before:
+        before = tokenizer.encode(_encodable(texts.before)).offsets
+        kept = list(range(1, len(before)))[-window.before :]
+        parts.append(_read_part("before", texts.before, before, kept, limit=window.before))
+    return tuple(parts)
+
+
+def _read_part(name: str, text: str, offsets: Sequence[Span], kept: Sequence[int], *, limit: int) -> ReadPart:
+    """Return the tokens of a text that are kept, by their numbers; special ones, which have no words, count."""
+    steps = zip((0, *kept), kept, strict=False)
+    spans = (span for last, at in steps for span in ((None, offsets[at]) if at - last > 1 else (offsets[at],)))
+    return ReadPart(name=name, tokens=len(kept), limit=limit, pieces=pieces_of(_encodable(text), spans))
+
+
 def route_tokens(tokenizer: Tokenizer, text: str, window: Window = SERVED) -> EncoderInput:
     """Return the tokens of a route."""
     ids = both_ends(ids_of(tokenizer, text), window.route)
@@ -77,8 +97,13 @@ def route_tokens(tokenizer: Tokenizer, text: str, window: Window = SERVED) -> En
 
 def ids_of(tokenizer: Tokenizer, text: str) -> list[int]:
     """Return the ids of a text between the special tokens."""
-    ids: list[int] = tokenizer.encode(text.encode("utf-8", "replace").decode()).ids  # no lone surrogates
+    ids: list[int] = tokenizer.encode(_encodable(text)).ids
     return ids
+
+
+def _encodable(text: str) -> str:
+    """Return a text without lone surrogates."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def both_ends(ids: list[int], most: int) -> list[int]:

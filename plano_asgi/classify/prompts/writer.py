@@ -64,12 +64,16 @@ class PromptWriter:
         Only what user and assistant say is in it. Where that is more than fits, the newest messages are kept; the last
         user message always is, with its middle cut out where it alone is too long.
         """
+        return "".join(self.parts(conversation, policy))
+
+    def parts(self, conversation: Conversation, policy: RoutingPolicy) -> tuple[str, str, str]:
+        """Return what `write` does in three parts: up to the conversation, the conversation, and what follows it."""
         opening, ending = self.static_part(policy), self._template.ending
         ranking = Ranking.of(conversation, most_characters=self._most_characters)
         said = self._conversation(ranking.first(len(ranking.order)) if ranking else ())
         if ranking is None or self._surely_fits(opening + said + ending):
-            return opening + said + ending
-        return opening + self._fitted(ranking, opening, ending) + ending
+            return opening, said, ending
+        return opening, self._fitted(ranking, opening, ending), ending
 
     def _fitted(self, ranking: Ranking, opening: str, ending: str) -> str:
         """Return as much of the conversation as there is room for."""

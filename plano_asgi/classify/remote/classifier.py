@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 from plano_asgi.classify import IsAwaited, always_awaited
 from plano_asgi.classify.answers import read_answer
-from plano_asgi.classify.prompts import CHAT_MARKS, PromptForm, PromptWriter
+from plano_asgi.classify.prompts import CHAT_MARKS, DEFAULT_LIMIT, PromptForm, PromptWriter, estimated_tokens
+from plano_asgi.classify.readings import Reading, ReadPart
 from plano_asgi.classify.remote.completions import Completion, read_completion, request_body
 from plano_asgi.classify.remote.scoring import certain, scores_of
-from plano_asgi.conversation import Conversation, Role
+from plano_asgi.conversation import Conversation, has_user_text
 from plano_asgi.decisions import Scores
 from plano_asgi.errors import (
     ClassificationError,
@@ -107,7 +108,7 @@ class RemoteClassifier:
             ClassificationError: The server refuses the request, or is none of this kind.
         """
         routes = [preference.name for preference in policy.preferences]
-        if not routes or not any(message.role is Role.USER and message.text.strip() for message in conversation):
+        if not routes or not has_user_text(conversation):
             return certain(None, routes)
         if not is_awaited():
             raise ClassifierTimeoutError("nobody waits for the classification any more")
@@ -119,6 +120,17 @@ class RemoteClassifier:
         if not completion.steps:
             return certain(answer.route, routes)
         return scores_of(completion.steps, answer.route, routes)
+
+    def readings(self, conversation: Conversation, policy: RoutingPolicy) -> tuple[Reading, ...]:
+        """Return what the prompt of a conversation is made of; its tokens are the server's to count, and estimated."""
+        if not policy.preferences or not has_user_text(conversation):
+            return ()
+        opening, said, ending = self._writer.parts(conversation, policy)
+        routes = ReadPart(name="routes", tokens=estimated_tokens(opening + ending))
+        own = ReadPart(name="conversation", tokens=estimated_tokens(said), pieces=(said,))
+        tokens = routes.tokens + own.tokens
+        parts = (routes, own)
+        return (Reading(classifier=self.kind, tokens=tokens, limit=DEFAULT_LIMIT, is_estimate=True, parts=parts),)
 
     def close(self) -> None:
         """Close the connections; the next classification opens new ones."""

@@ -44,6 +44,7 @@ _PARTS: Final = {
     "conversations.js": "text/javascript",
     "drawing.js": "text/javascript",
     "live.js": "text/javascript",
+    "reading.js": "text/javascript",
     "reproducing.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }

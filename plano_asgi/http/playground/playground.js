@@ -3,6 +3,7 @@
 import { bodyOf, nameOf, PATHS, recognised, rewritten } from "./conversations.js";
 import { element } from "./drawing.js";
 import { follow } from "./live.js";
+import { showReadings } from "./reading.js";
 import * as reproducing from "./reproducing.js";
 
 const DEBOUNCE_MS = 180;
@@ -203,7 +204,7 @@ async function decide() {
   try {
     const body = JSON.stringify(callToMake());
     showCode();
-    const headers = { "content-type": "application/json" };
+    const headers = { "content-type": "application/json", "x-plano-explain": "true" };
     const answer = await fetch(PATHS[page.format], { method: "POST", headers, body, credentials: "omit" });
     const told = await answer.json();
     if (mine !== page.asked) return;
@@ -229,6 +230,7 @@ function showDecision(decision) {
   part("confidence").textContent = decision.confidence?.toFixed(2) ?? "–";
   part("threshold").textContent = decision.threshold?.toFixed(2) ?? "–";
   part("source").textContent = decision.source === "classifier" ? classifier : decision.source;
+  showReadings(decision.read ?? [], classifier, part);
   const best = bestOf(decision.scores);
   page.routes.forEach(({ name }, index) => {
     const item = part("routes").children[index];
