@@ -8,7 +8,7 @@ from plano_asgi.policy.inline import checked_inline
 from plano_asgi.policy.known_models import capabilities_of
 from plano_asgi.policy.places import place_of
 from plano_asgi.policy.pools import fit_capabilities, pool_of
-from plano_asgi.policy.session_rules import Standing, kept, moved, pin_of, settled, standing_of
+from plano_asgi.policy.session_rules import Standing, kept, maker_of, moved, pin_of, settled, standing_of
 from plano_asgi.policy.tempering import tempered
 from plano_asgi.policy.turns import Turn, turn_of
 
@@ -26,6 +26,7 @@ __all__ = [
     "fit_capabilities",
     "fit_format",
     "kept",
+    "maker_of",
     "moved",
     "needs_of",
     "pin_of",

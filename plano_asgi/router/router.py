@@ -223,13 +223,17 @@ class Router:
         """
         return self._reported(decision, call, perf_counter())
 
-    async def aserved(self, decision: RoutingDecision, *, by: str) -> None:
+    def served(self, decision: RoutingDecision, *, by: str) -> None:
         """Take note of who has served a call: where that is not who was decided, its session goes on with that model.
 
         Args:
             decision: What was decided.
             by: The qualified model that has answered.
         """
+        self._following.move(decision, to=by)
+
+    async def aserved(self, decision: RoutingDecision, *, by: str) -> None:
+        """Do the same as `served`, without blocking the event loop."""
         await self._following.amove(decision, to=by)
 
     def _arm_of(self, case: Case) -> Arm:
