@@ -25,6 +25,7 @@ def main(port: int) -> None:
     """Serve the model."""
     wanted = xllamacpp.CommonParams()
     wanted.model.path = str(model_file())
+    wanted.model_alias = {"smollm2"}  # else its answers name the file
     wanted.hostnames = ["127.0.0.1"]
     wanted.port = port
     wanted.n_ctx = 4096
