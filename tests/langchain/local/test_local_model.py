@@ -54,10 +54,11 @@ class TestOverOpenAI(ChatModelIntegrationTests):
     path = "/v1"
 
     @pytest.fixture(scope="class")
-    def shared(self, local_model: str, settings_of: Callable[[str], Settings]) -> Router:
+    @classmethod
+    def shared(cls, local_model: str, settings_of: Callable[[str], Settings]) -> Router:
         """Return the router of a configuration that declares the local model, under two names."""
-        url = local_model + self.path
-        return build_router(settings_of(CONFIGURATION.format(provider=self.provider, url=url, few=FEW)))
+        url = local_model + cls.path
+        return build_router(settings_of(CONFIGURATION.format(provider=cls.provider, url=url, few=FEW)))
 
     @pytest.fixture(autouse=True)
     def routed(self, shared: Router) -> None:
