@@ -61,7 +61,15 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
     """
     assert (WHEELHOUSE / ".filled").is_file(), f"{WHEELHOUSE} is not filled; run: make .venv/wheelhouse/.filled"
     cache = tmp_path_factory.mktemp("uv")
-    options = ["--quiet", "--no-config", "--no-index", "--cache-dir", cache, "--find-links", WHEELHOUSE]
+    options: list[str | Path] = [
+        "--quiet",
+        "--no-config",
+        "--no-index",
+        "--cache-dir",
+        cache,
+        "--find-links",
+        WHEELHOUSE,
+    ]
 
     def install(requirement: str) -> Path:
         """Install it."""
