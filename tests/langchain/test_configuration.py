@@ -31,6 +31,7 @@ INTEGRATIONS = {
     "gemini": "google",
     "google": "google",
     "mistral": "mistralai",
+    "together_ai": "together",
 }
 CONFIGURATION = """
 model_providers:
