@@ -34,8 +34,8 @@ test-matrix: $(MATRIX)-oldest/.ready $(MATRIX)-newest/.ready ## the adapters wit
 	$(MATRIX)-oldest/bin/pytest -n 2 $(ADAPTER_TESTS)
 	$(MATRIX)-newest/bin/pytest -n 2 $(ADAPTER_TESTS)
 
-test-export: $(EXPORT)/.ready ## the tests with PyTorch and a real model of 135M parameters: of training, plano-asgi export, and examples/local_llm
-	$(EXPORT)/bin/pytest tests/export tests/train
+test-export: $(EXPORT)/.ready ## the tests with PyTorch and a real model of 135M parameters: of training, plano-asgi export, examples/local_llm, and LangChain's own
+	$(EXPORT)/bin/pytest tests/export tests/train tests/langchain/local
 
 test-cuda: ## the tests that need a GPU, with the Python that has onnxruntime-gpu: make test-cuda PYTHON=python3
 	$(PYTHON) -m pytest tests/cuda

@@ -30,23 +30,23 @@ class Example:
         folder: Where it is.
         commands: The shell blocks of its page.
         test: The test of its page.
-        serve: The command that serves it.
+        serves: The commands that serve it, each alone.
         check: The command that checks it.
     """
 
     folder: Path
     commands: str
     test: str
-    serve: str
+    serves: tuple[str, ...]
     check: str
 
     @classmethod
-    def of(cls, name: str, *, serve: str, check: str) -> "Example":
+    def of(cls, name: str, *serves: str, check: str) -> "Example":
         """Return an example with what its page says."""
         page = (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
         commands = "\n".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL))
         (test,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-        return cls(EXAMPLES / name, commands, test, serve, check)
+        return cls(EXAMPLES / name, commands, test, serves, check)
 
     def environ(self, provider: str) -> Mapping[str, str]:
         """Return what the page exports, with the stand-in elsewhere."""
@@ -56,13 +56,19 @@ class Example:
 
 
 FOUND: Final = [
-    Example.of("django_app", serve="uvicorn asgi:application --port 8000", check="python manage.py check"),
+    Example.of(
+        "django_app",
+        "uvicorn asgi:application --port 8000",
+        "daphne --port 8000 asgi:application",
+        check="python manage.py check",
+    ),
     Example.of(
         "flask_app",
-        serve="gunicorn app:app --preload --threads 4 --bind 127.0.0.1:8000",
+        "gunicorn app:app --preload --threads 4 --bind 127.0.0.1:8000",
         check="flask plano check",
     ),
 ]
+SERVED: Final = [(example, command) for example in FOUND for command in example.serves]
 
 
 @pytest.fixture(scope="module")
@@ -79,17 +85,28 @@ def example(request: pytest.FixtureRequest) -> Example:
     return found
 
 
+@pytest.fixture(scope="module", params=SERVED, ids=lambda served: served[1].partition(" ")[0])
+def served(request: pytest.FixtureRequest) -> tuple[Example, str]:
+    """Return one example after the other, with each command that serves it."""
+    found: tuple[Example, str] = request.param
+    return found
+
+
 @pytest.fixture(scope="module")
-def url(example: Example, provider: Starlette, serve: Callable[[Starlette], str], launch: Callable[..., Any]) -> str:
+def url(
+    served: tuple[Example, str], provider: Starlette, serve: Callable[[Starlette], str], launch: Callable[..., Any]
+) -> str:
     """Return the URL of an example, run as its page says."""
-    assert example.serve in example.commands.splitlines()
-    command = example.serve.replace("8000", "{port}").split()
+    example, said = served
+    assert said in example.commands.splitlines()
+    command = said.replace("8000", "{port}").split()
     started: str = launch(command, folder=example.folder, environ=example.environ(serve(provider))).url
     return started
 
 
-def test_page_tells_what_its_curl_answers(url: str, example: Example) -> None:
+def test_page_tells_what_its_curl_answers(url: str, served: tuple[Example, str]) -> None:
     """The page's own request is answered as the page says."""
+    example, _ = served
     words = shlex.split(example.commands[example.commands.index("curl") :])
     path = next(word for word in words if word.startswith("http")).removeprefix("http://127.0.0.1:8000")
     headers = {"content-type": "application/json"}

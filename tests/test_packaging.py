@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -22,8 +22,10 @@ PYTHON = Path("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def run(command: Sequence[str | Path], *, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a command elsewhere, without what pip, Python or plano are told by this machine's environment."""
-    environ = {name: text for name, text in os.environ.items() if not name.startswith(("PIP_", "PYTHON", "PLANO_"))}
+    """Run a command elsewhere, without what pip, uv, Python or plano are told by this machine's environment."""
+    environ = {
+        name: text for name, text in os.environ.items() if not name.startswith(("PIP_", "PYTHON", "PLANO_", "UV_"))
+    }
     environ |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
 
@@ -51,38 +53,48 @@ def names(wheel: Path) -> frozenset[str]:
         return frozenset(archive.namelist())
 
 
-def installed(wheel: Path, requirement: str, folder: Path) -> Path:
-    """Return the Python of an empty environment after a requirement was installed into it, offline."""
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return what installs a requirement, offline, into an empty environment and gives its Python.
+
+    It is uv's work, since that unpacks each wheel once for all of these environments.
+    """
     assert (WHEELHOUSE / ".filled").is_file(), f"{WHEELHOUSE} is not filled; run: make .venv/wheelhouse/.filled"
-    venv = folder / "venv"
-    checked([sys.executable, "-m", "venv", "--without-pip", venv], folder=folder)
-    python = venv / PYTHON
-    pip: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        python,
-        "install",
+    cache = tmp_path_factory.mktemp("uv")
+    options: list[str | Path] = [
         "--quiet",
-        "--no-compile",
+        "--no-config",
         "--no-index",
+        "--cache-dir",
+        cache,
+        "--find-links",
+        WHEELHOUSE,
     ]
-    checked([*pip, "--find-links", WHEELHOUSE, "--find-links", wheel.parent, requirement], folder=folder)
-    (folder / "plano.yaml").write_bytes((ROOT / "examples" / "demo" / "plano.yaml").read_bytes())
-    return python
+
+    def install(requirement: str) -> Path:
+        """Install it."""
+        folder = tmp_path_factory.mktemp("installed")
+        venv = folder / "venv"
+        checked([sys.executable, "-m", "venv", "--without-pip", venv], folder=folder)
+        python = venv / PYTHON
+        target: list[str | Path] = ["--python", python, "--find-links", wheel.parent, requirement]
+        checked([sys.executable, "-m", "uv", "pip", "install", *options, *target], folder=folder)
+        (folder / "plano.yaml").write_bytes((ROOT / "examples" / "demo" / "plano.yaml").read_bytes())
+        return python
+
+    return install
 
 
 @pytest.fixture(scope="module")
-def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bare(installed: Callable[[str], Path]) -> Path:
     """Return the Python of an environment that has the package without extras."""
-    return installed(wheel, "plano-asgi", tmp_path_factory.mktemp("bare"))
+    return installed("plano-asgi")
 
 
 @pytest.fixture(scope="module")
-def cpu(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cpu(installed: Callable[[str], Path]) -> Path:
     """Return the Python of an environment that has the package with onnxruntime."""
-    return installed(wheel, "plano-asgi[cpu]", tmp_path_factory.mktemp("cpu"))
+    return installed("plano-asgi[cpu]")
 
 
 def folder_of(python: Path) -> Path:
@@ -265,9 +277,11 @@ CALL = {
 
 
 @pytest.mark.parametrize("extra", ADAPTERS)
-def test_install_with_one_framework_routes_there_and_knows_no_other(extra: str, wheel: Path, tmp_path: Path) -> None:
+def test_install_with_one_framework_routes_there_and_knows_no_other(
+    extra: str, installed: Callable[[str], Path]
+) -> None:
     """With `cpu` and one framework its adapter decides by the real model; the others name what is missing."""
-    python = installed(wheel, f"plano-asgi[cpu,{extra}]", tmp_path)
+    python = installed(f"plano-asgi[cpu,{extra}]")
 
     routed = checked([python, "-c", f"CALL = {CALL!r}\n{ROUTED[extra]}"], folder=folder_of(python))
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plano_asgi.conversation import ApiFormat
 from plano_asgi.errors import ConfigurationError
 from plano_asgi.providers import (
     CONVENTIONS,
@@ -21,6 +22,7 @@ from plano_asgi.providers import (
     declared_model_fault,
 )
 from plano_asgi.settings import Settings, load_settings
+from plano_asgi.upstream.requests import upstream_request
 
 PAGE = Path(__file__).parents[1] / "docs" / "providers.md"
 DEFAULT = "  - {model: openai/gpt-4o-mini, default: true}\n"
@@ -245,6 +247,35 @@ def test_url_of_a_provider_follows_from_region_and_project(
 ) -> None:
     """A provider whose host depends on region or project needs no URL written out."""
     assert settings_of(f"model_providers:\n  - {{{entry}}}\n{DEFAULT}").catalog.providers[0].base_url == url
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_elsewhere"),
+    [
+        ("model: openai/a", False),
+        ("model: openai/a, base_url: 'https://api.openai.com/v1/'", False),
+        ("model: amazon_bedrock/a, region: eu-west-1", False),
+        ("model: vertex/a, region: us-east5, project: mine", False),
+        ("model: openai/a, base_url: 'http://10.0.0.1:9000/v1'", True),
+        ("model: openai/a, base_url: 'https://api.openai.com.evil.test/v1'", True),
+        ("model: amazon_bedrock/a, base_url: 'https://bedrock-runtime.a/b.amazonaws.com'", True),
+        ("model: own/a, base_url: 'http://10.0.0.1:9000'", True),
+        ("model: own/a", False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_call_tells_of_routers_where_it_may_come_back(
+    entry: str,
+    is_elsewhere: bool,  # noqa: FBT001 - a table's
+    settings_of: Callable[[str], Settings],
+) -> None:
+    """The URL that a provider is known by is the provider's; any other may be a router, and is told of those before."""
+    provider = settings_of(f"model_providers:\n  - {{{entry}}}\n{DEFAULT}").catalog.providers[0]
+
+    assert provider.is_elsewhere is is_elsewhere
+    if provider.base_url:
+        request = upstream_request(provider, ApiFormat.CHAT_COMPLETIONS, body=b"{}", client_headers=[])
+        assert ("x-plano-hop" in dict(request.headers)) is is_elsewhere
 
 
 def test_region_comes_from_the_environment_or_the_url(tmp_path: Path) -> None:

@@ -25,9 +25,11 @@ def main(port: int) -> None:
     """Serve the model."""
     wanted = xllamacpp.CommonParams()
     wanted.model.path = str(model_file())
+    wanted.model_alias = {"smollm2"}  # else its answers name the file
     wanted.hostnames = ["127.0.0.1"]
     wanted.port = port
     wanted.n_ctx = 4096
+    wanted.cpuparams.n_threads = wanted.cpuparams_batch.n_threads = 1  # several would wait for each other
     server = xllamacpp.Server(wanted)
     print(f"serving at {server.listening_address}", flush=True)
     Event().wait()

@@ -10,8 +10,7 @@ from plano_asgi.errors import CallError, MissingExtraError, RoutingUnavailableEr
 from plano_asgi.wire.inline_policy import INLINE_KEYS
 from plano_asgi_langchain import telling
 from plano_asgi_langchain.chat_model import ChatPlano
-from plano_asgi_langchain.failing_over import Attempts
-from plano_asgi_langchain.routing import NO_MODEL, Plan
+from plano_asgi_langchain.routing import NO_MODEL
 from plano_asgi_langchain.tools import neutral_tool
 
 if find_spec("langchain") is None:
@@ -40,7 +39,7 @@ class PlanoRouterMiddleware(AgentMiddleware[Any, Any, Any]):
     def wrap_model_call(self, request: Request, handler: Callable[[Request], Response]) -> Response:
         """Return the answer of the first of the chosen models that has one."""
         try:
-            plan = self.llm.plan(_conversation(request), _options(request))
+            plan = self.llm.routing.plan(_conversation(request), _options(request))
         except CallError as error:
             _refuse_unless_served_otherwise(error)
             return handler(request)
@@ -48,13 +47,15 @@ class PlanoRouterMiddleware(AgentMiddleware[Any, Any, Any]):
         for model in attempts:
             with attempts.trying(model):
                 response = handler(request.override(model=self.llm.target(model)))
-                return _marked(response, plan, model, attempts)
+                said = telling.told(plan.decision, model, attempts.failed)
+                self.llm.routing.answered(plan, said, _mark(response, said))
+                return response
         raise AssertionError("the last attempt returns or raises")
 
     async def awrap_model_call(self, request: Request, handler: Callable[[Request], Awaitable[Response]]) -> Response:
         """Return the answer of the first of the chosen models that has one, without blocking the event loop."""
         try:
-            plan = await self.llm.aplan(_conversation(request), _options(request))
+            plan = await self.llm.routing.aplan(_conversation(request), _options(request))
         except CallError as error:
             _refuse_unless_served_otherwise(error)
             return await handler(request)
@@ -62,7 +63,9 @@ class PlanoRouterMiddleware(AgentMiddleware[Any, Any, Any]):
         for model in attempts:
             with attempts.trying(model):
                 response = await handler(request.override(model=await self.llm.atarget(model)))
-                return _marked(response, plan, model, attempts)
+                said = telling.told(plan.decision, model, attempts.failed)
+                await self.llm.routing.aanswered(plan, said, _mark(response, said))
+                return response
         raise AssertionError("the last attempt returns or raises")
 
 
@@ -85,8 +88,9 @@ def _options(request: Request) -> dict[str, Any]:
     return {"tools": [neutral_tool(tool) for tool in request.tools], **brought}
 
 
-def _marked(response: Response, plan: Plan, model: str, attempts: Attempts) -> Response:
-    for message in response.result:
-        if isinstance(message, AIMessage):
-            telling.mark(message, telling.told(plan.decision, model, attempts.failed))
-    return response
+def _mark(response: Response, said: Mapping[str, Any]) -> str | None:
+    """Let a response say where it came from, and return under which id its provider may keep it."""
+    answers = [message for message in response.result if isinstance(message, AIMessage)]
+    for answer in answers:
+        telling.mark(answer, said)
+    return telling.response_id_of(answers[-1]) if answers else None

@@ -23,7 +23,7 @@ from plano_asgi_langchain.routes import Route, Target, described
 from plano_asgi_langchain.routing import Plan, Routing
 from plano_asgi_langchain.structure import METHODS, Method, parsed, parser_of, structure_of
 from plano_asgi_langchain.targets import Targets
-from plano_asgi_langchain.telling import StreamTail, mark_result, told
+from plano_asgi_langchain.telling import StreamTail, mark_result, response_id_of, told
 from plano_asgi_langchain.tools import STRUCTURE_KEY, Tool, neutral_tool
 
 
@@ -111,24 +111,17 @@ class ChatPlano(BaseChatModel):
         Raises:
             CallError: The call cannot be decided.
         """
-        return self.plan(self._convert_input(messages).to_messages(), _with_neutral_tools(options)).decision
+        return self._routing.plan(self._convert_input(messages).to_messages(), _with_neutral_tools(options)).decision
 
     async def adecide(self, messages: LanguageModelInput, **options: Any) -> RoutingDecision:
         """Return where a call would go, without blocking the event loop; as `decide` otherwise."""
         conversation = self._convert_input(messages).to_messages()
-        return (await self.aplan(conversation, _with_neutral_tools(options))).decision
+        return (await self._routing.aplan(conversation, _with_neutral_tools(options))).decision
 
-    def plan(self, messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> Plan:
-        """Return the decision on a call, and the models that may answer it; for what makes the call itself.
-
-        Raises:
-            CallError: The call cannot be decided.
-        """
-        return self._routing.plan(messages, options)
-
-    async def aplan(self, messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> Plan:
-        """Return the decision on a call without blocking the event loop; as `plan` otherwise."""
-        return await self._routing.aplan(messages, options)
+    @property
+    def routing(self) -> Routing:
+        """What decides calls, for whoever makes them itself."""
+        return self._routing
 
     def attempts(self, plan: Plan) -> Attempts:
         """Return a plan's models in the order in which they are asked; the first alone without `failover`."""
@@ -199,13 +192,15 @@ class ChatPlano(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        plan = self.plan(messages, kwargs)
+        plan = self._routing.plan(messages, kwargs)
         attempts = self.attempts(plan)
         for model in attempts:
             with attempts.trying(model):
                 target = self.target(model)
                 result = generated(target, messages, stop or self.stop, run_manager, kwargs)
-                return mark_result(result, told(plan.decision, model, attempts.failed))
+                said = told(plan.decision, model, attempts.failed)
+                self._routing.answered(plan, said, response_id_of(result.generations[0].message))
+                return mark_result(result, said)
         raise AssertionError("the last attempt returns or raises")
 
     async def _agenerate(
@@ -215,13 +210,15 @@ class ChatPlano(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        plan = await self.aplan(messages, kwargs)
+        plan = await self._routing.aplan(messages, kwargs)
         attempts = self.attempts(plan)
         for model in attempts:
             with attempts.trying(model):
                 target = await self.atarget(model)
                 result = await agenerated(target, messages, stop or self.stop, run_manager, kwargs)
-                return mark_result(result, told(plan.decision, model, attempts.failed))
+                said = told(plan.decision, model, attempts.failed)
+                await self._routing.aanswered(plan, said, response_id_of(result.generations[0].message))
+                return mark_result(result, said)
         raise AssertionError("the last attempt returns or raises")
 
     def _stream(
@@ -231,7 +228,7 @@ class ChatPlano(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        plan = self.plan(messages, kwargs)
+        plan = self._routing.plan(messages, kwargs)
         attempts, tail = self.attempts(plan), StreamTail()
         for model in attempts:
             with attempts.trying(model):
@@ -239,7 +236,9 @@ class ChatPlano(BaseChatModel):
                 for chunk in streamed(target, messages, stop or self.stop, run_manager, kwargs):
                     attempts.begin()
                     yield tail.after(chunk)
-                yield tail.chunk(told(plan.decision, model, attempts.failed))
+                said = told(plan.decision, model, attempts.failed)
+                self._routing.answered(plan, said, tail.response_id)
+                yield tail.chunk(said)
                 return
 
     async def _astream(
@@ -249,7 +248,7 @@ class ChatPlano(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        plan = await self.aplan(messages, kwargs)
+        plan = await self._routing.aplan(messages, kwargs)
         attempts, tail = self.attempts(plan), StreamTail()
         for model in attempts:
             with attempts.trying(model):
@@ -257,7 +256,9 @@ class ChatPlano(BaseChatModel):
                 async for chunk in astreamed(target, messages, stop or self.stop, run_manager, kwargs):
                     attempts.begin()
                     yield tail.after(chunk)
-                yield tail.chunk(told(plan.decision, model, attempts.failed))
+                said = told(plan.decision, model, attempts.failed)
+                await self._routing.aanswered(plan, said, tail.response_id)
+                yield tail.chunk(said)
                 return
 
     @property

@@ -1,6 +1,6 @@
 """LangChain's messages as a router reads them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -8,8 +8,11 @@ from langchain_core.messages import AIMessage, BaseMessage
 from plano_asgi.conversation import ApiFormat, LLMCall, Message, Role
 from plano_asgi.policy import Needs, needs_of
 from plano_asgi.wire.content import IMAGE_PARTS, TEXT_PARTS
-from plano_asgi.wire.continuity import tool_names
+from plano_asgi.wire.continuity import stored_id, tool_names
 from plano_asgi.wire.inline_policy import INLINE_KEYS, read_inline_policy
+from plano_asgi_langchain.thoughts import latest_signature, parts_of
+
+PREVIOUS_RESPONSE: Final = "previous_response_id"
 
 _ROLES: Final = {
     "system": Role.SYSTEM,
@@ -38,6 +41,9 @@ def call_of(messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> LLMC
         conversation=tuple(map(_message, messages)),
         tools=tool_names({"tools": options.get("tools")}),
         inline_policy=read_inline_policy({key: options.get(key) for key in INLINE_KEYS}),
+        previous_response=stored_id(options, PREVIOUS_RESPONSE),
+        stored_conversation=stored_id(options, "conversation"),
+        latest_signature=latest_signature(messages),
     )
 
 
@@ -45,13 +51,6 @@ def needs_of_call(call: LLMCall, messages: Sequence[BaseMessage], options: Mappi
     """Return what a call asks of a model: to read images or audio, to call tools, to read that much."""
     body = {"tools": options.get("tools"), "messages": [{"content": message.content} for message in messages]}
     return needs_of(call, body)
-
-
-def parts_of(message: BaseMessage) -> Iterator[Mapping[str, Any]]:
-    """Yield the parts of a message; text that stands alone is a part too."""
-    content = message.content
-    for part in [content] if isinstance(content, str) else content:
-        yield {"type": "text", "text": part} if isinstance(part, str) else part
 
 
 def _message(message: BaseMessage) -> Message:

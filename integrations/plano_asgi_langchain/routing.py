@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Any, Final
 
@@ -17,9 +18,11 @@ from plano_asgi.errors import CallError, ClassificationError, ForwardingError, W
 from plano_asgi.policy import Needs, fit_capabilities, pool_of
 from plano_asgi.router import Router
 from plano_asgi.router.stand_in import stand_in
+from plano_asgi.sessions import maker_of
 from plano_asgi.settings.forwarding_schema import FailoverSettings
+from plano_asgi.stores import MemoryStore
 from plano_asgi_langchain.conversation import call_of, needs_of_call
-from plano_asgi_langchain.keeping import kept_decision
+from plano_asgi_langchain.keeping import MOST_RESPONSES, Responses, kept_decision
 from plano_asgi_langchain.routes import in_plano_form
 from plano_asgi_langchain.tools import fit_tools
 
@@ -50,13 +53,17 @@ class _Asked:
 
 
 class Routing:
-    """Decides calls by one configuration. Thread-safe; its model is loaded by the first call, once in each process."""
+    """Decides calls by one configuration. Thread-safe; its model is loaded by the first call, once in each process.
+
+    Of the latest 10,000 responses that providers keep, it knows which model has given them.
+    """
 
     def __init__(self, router: Router, *, failover: FailoverSettings | None = None) -> None:
         """Take what decides, and how far a failing model is replaced; nothing is loaded yet."""
         self.router = router
         self.catalog = router.catalog
         self._failover = failover or FailoverSettings()
+        self._responses: Responses = MemoryStore(size=MOST_RESPONSES)
         self._started_in: int | None = None
         self._starting = Lock()
 
@@ -80,18 +87,38 @@ class Routing:
                 failed and `routing.on_error` is `reject`.
         """
         asked = self._asked(messages, options)
+        fit = partial(self._fitted, asked)
         if asked.settled:
-            return self._planned(asked, self.router.made_elsewhere(asked.call, asked.settled))
+            return self._planned(asked, self.router.made_elsewhere(asked.call, fit(asked.settled)))
         self.start()
-        return self._planned(asked, self.router.route(asked.call))
+        return self._planned(asked, self.router.route(asked.call, fit=fit))
 
     async def aplan(self, messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> Plan:
         """Return what is to be done about a call, without blocking the event loop; the same as `plan` otherwise."""
         asked = self._asked(messages, options)
+        fit = partial(self._fitted, asked)
         if asked.settled:
-            return self._planned(asked, self.router.made_elsewhere(asked.call, asked.settled))
+            return self._planned(asked, self.router.made_elsewhere(asked.call, fit(asked.settled)))
         await self.astart()
-        return self._planned(asked, await self.router.aroute(asked.call))
+        return self._planned(asked, await self.router.aroute(asked.call, fit=fit))
+
+    def answered(self, plan: Plan, told: Mapping[str, Any], response_id: str | None) -> None:
+        """Remember who has answered a call, since its conversation goes on with that model.
+
+        Args:
+            plan: What was to be done about it.
+            told: What its answer says of where it came from.
+            response_id: Under which id the answer's provider may keep it, or None.
+        """
+        if response_id:
+            self._responses.put(response_id, told)
+        self.router.served(plan.decision, by=told["model"])
+
+    async def aanswered(self, plan: Plan, told: Mapping[str, Any], response_id: str | None) -> None:
+        """Do the same as `answered`, without blocking the event loop."""
+        if response_id:
+            self._responses.put(response_id, told)
+        await self.router.aserved(plan.decision, by=told["model"])
 
     def start(self) -> None:
         """Load the model, unless this process has; one that is elsewhere and cannot be asked is asked again later.
@@ -118,12 +145,11 @@ class Routing:
 
     def _asked(self, messages: Sequence[BaseMessage], options: Mapping[str, Any]) -> _Asked:
         call = call_of(messages, options)
-        return _Asked(
-            call=call,
-            needs=needs_of_call(call, messages, options),
-            tools=options.get("tools") or (),
-            settled=self._chosen(options.get("model"), call) or kept_decision(messages, options, catalog=self.catalog),
+        settled = self._chosen(options.get("model"), call) or kept_decision(
+            call, messages, catalog=self.catalog, responses=self._responses
         )
+        needs = needs_of_call(call, messages, options)
+        return _Asked(call=call, needs=needs, tools=options.get("tools") or (), settled=settled)
 
     def _chosen(self, model: str | None, call: LLMCall) -> RoutingDecision | None:
         """Return the decision for a model that the caller names itself; None where it names none."""
@@ -142,14 +168,25 @@ class Routing:
             policy=PolicySource.INLINE if call.inline_policy else PolicySource.CONFIG,
         )
 
-    def _planned(self, asked: _Asked, decision: RoutingDecision) -> Plan:
+    def _fitted(self, asked: _Asked, decision: RoutingDecision) -> RoutingDecision:
+        """Return a decision with only the models that can serve the call."""
         decision = fit_capabilities(decision, asked.needs, catalog=self.catalog)
-        decision = fit_tools(decision, asked.tools, catalog=self.catalog)
+        return fit_tools(decision, asked.tools, catalog=self.catalog)
+
+    def _planned(self, asked: _Asked, decision: RoutingDecision) -> Plan:
         pool = pool_of(decision, asked.needs, catalog=self.catalog, to_default=self._failover.to_default)
         if not pool:
             raise _nobody_for(decision)
-        models = tuple(provider.model for provider in pool)
+        models = tuple(provider.model for provider in pool if _can_go_on(asked.call, decision, provider.model))
         return Plan(decision=decision, models=models[: self._failover.attempts])
+
+
+def _can_go_on(call: LLMCall, decision: RoutingDecision, model: str) -> bool:
+    """Return whether a model can read what its conversation has of the one that it is to stay with."""
+    if decision.source is not Source.SESSION or model == decision.would_use:
+        return True
+    is_sealed_by_others = call.latest_signature and maker_of(model) != maker_of(str(decision.would_use))
+    return not (call.previous_response or is_sealed_by_others)
 
 
 def _nobody_for(decision: RoutingDecision) -> CallError:

@@ -14,15 +14,25 @@ from plano_asgi.providers import ModelCatalog, ModelProvider
 _INTEGRATIONS: Final[
     Mapping[str, str]
 ] = {  # where LangChain's word for a provider is another, or OpenAI's client serves
+    "amazon": "bedrock_converse",
     "amazon_bedrock": "bedrock_converse",
+    "chatgpt": "openai",
+    "digitalocean": "openai",
+    "do": "openai",
+    "do_ai": "openai",
+    "edenai": "openai",
     "gemini": "google_genai",
     "google": "google_genai",
+    "kimi_code": "openai",
     "mistral": "mistralai",
     "moonshot": "openai",
     "moonshotai": "openai",
     "qwen": "openai",
     "together_ai": "together",
     "vercel": "openai",
+    "vertex": "openai",
+    "vertex_ai": "openai",
+    "xiaomi": "openai",
     "zhipu": "openai",
 }
 _NO_KEY: Final = "none"  # so that a server that needs no key is never shown one that the environment has for another
@@ -69,7 +79,7 @@ class Targets:
 def integration_of(provider: ModelProvider) -> str:
     """Return LangChain's word for who calls a provider: by its URL where it has one of its own, else by its name."""
     name = provider.interface or provider.model.partition("/")[0]
-    if _has_own_url(provider):
+    if provider.is_elsewhere:
         return "anthropic" if provider.api_format is ApiFormat.MESSAGES else "openai"
     return _INTEGRATIONS.get(name, name)
 
@@ -90,7 +100,9 @@ def _whereabouts(provider: ModelProvider) -> dict[str, Any]:
     where: dict[str, Any] = {}
     name = provider.interface or provider.model.partition("/")[0]
     is_others_client = integration_of(provider) != name and integration_of(provider) == "openai"
-    if provider.base_url and (_has_own_url(provider) or is_others_client):
+    if is_others_client and provider.base_url is None:
+        raise ValueError(f"{provider.model} has no base_url; set it, since OpenAI's client would take its own")
+    if provider.base_url and (provider.is_elsewhere or is_others_client):
         where["base_url"] = provider.base_url
     if provider.access_key:
         where["api_key"] = provider.access_key.reveal()
@@ -105,7 +117,3 @@ def _digest(options: Mapping[str, Any], instances: Mapping[str, BaseChatModel]) 
     told = [sorted((name, repr(value)) for name, value in options.items())]
     told += [sorted((name, target._get_llm_string()) for name, target in instances.items())]
     return hashlib.blake2b(repr(told).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def _has_own_url(provider: ModelProvider) -> bool:
-    return provider.base_url is not None and provider.base_url != provider.convention.base_url

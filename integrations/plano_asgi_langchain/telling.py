@@ -26,6 +26,12 @@ def told(decision: RoutingDecision, model: str, failed: Iterable[Attempt] = ()) 
     return said | ({"failed": outcomes} if outcomes else {})
 
 
+def response_id_of(message: BaseMessage) -> str | None:
+    """Return the id under which an answer's provider may keep it, None where it has told none."""
+    told = message.response_metadata.get("id")
+    return told if isinstance(told, str) and told else None
+
+
 def mark_result(result: ChatResult, said: Mapping[str, Any]) -> ChatResult:
     """Return a target's result, each of its messages saying where it came from."""
     for generation in result.generations:
@@ -47,16 +53,21 @@ class StreamTail:
     """The last chunk of a stream, which says where it came from; the target's own last one is one before it.
 
     One chunk alone says it: where two do, LangChain joins their texts.
+
+    Attributes:
+        response_id: Under which id the stream's provider may keep what was streamed; None where it has told none.
     """
 
     def __init__(self) -> None:
         """Begin with nothing seen."""
+        self.response_id: str | None = None
         self._is_list = False
         self._seen: set[str] = set()
 
     def after(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
         """Return a target's chunk, no longer marked as the last."""
         message = chunk.message
+        self.response_id = self.response_id or response_id_of(message)
         self._is_list = isinstance(message.content, list)
         self._seen |= message.response_metadata.keys() | (chunk.generation_info or {}).keys()
         if isinstance(message, AIMessageChunk):

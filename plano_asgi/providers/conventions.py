@@ -1,5 +1,6 @@
 """What is known of a provider by its name alone; the facts themselves are in `table`."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -73,6 +74,11 @@ class Convention:
     def api_format(self) -> ApiFormat:
         """The API whose SDK takes `base_url`."""
         return ApiFormat.MESSAGES if self.speaks == {ProviderFormat.MESSAGES} else ApiFormat.CHAT_COMPLETIONS
+
+    def is_known_url(self, url: str) -> bool:
+        """Return whether a URL is the one that is known, in whichever region and project."""
+        fixed = map(re.escape, re.split(r"\{\w+\}", (self.base_url or "").rstrip("/")))
+        return bool(self.base_url and re.fullmatch("[a-zA-Z0-9-]+".join(fixed), url.rstrip("/")))
 
     def path_of(self, provider_format: ProviderFormat, *, base_url: str, is_stream: bool) -> str:
         """Return where an API is served below a URL; `{model}` stands for the model, where that is part of it."""

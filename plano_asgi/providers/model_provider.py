@@ -99,6 +99,11 @@ class ModelProvider:
         return convention_of(self.model, interface=self.interface)
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether it has a URL, and another than the one that is known of it: a server of somebody's own."""
+        return self.base_url is not None and not self.convention.is_known_url(self.base_url)
+
+    @property
     def api_formats(self) -> frozenset[ApiFormat]:
         """The APIs of callers' that it serves natively."""
         return self.convention.api_formats

@@ -171,12 +171,17 @@ class Following:
         if self.sessions and standing and session and (pin := pin_of(decision, session, standing)):
             await self.sessions.aremember(standing.place, pin)
 
-    async def amove(self, decision: RoutingDecision, *, to: str) -> None:
+    def move(self, decision: RoutingDecision, *, to: str) -> None:
         """Remember that another model has served a call than was decided, so that its session goes on with that one."""
         session = decision.session
-        if self.sessions is None or session is None or to == decision.would_use:
-            return
-        await self.sessions.aremember(session.place, moved(decision, session, to=to))
+        if self.sessions and session and to != decision.would_use:
+            self.sessions.remember(session.place, moved(decision, session, to=to))
+
+    async def amove(self, decision: RoutingDecision, *, to: str) -> None:
+        """Do the same as `move`, without blocking the event loop where that is kept elsewhere."""
+        session = decision.session
+        if self.sessions and session and to != decision.would_use:
+            await self.sessions.aremember(session.place, moved(decision, session, to=to))
 
 
 def _weighed(prices: PriceList, most_pct: float, place: Place, anchor: Pin, model: str) -> Weighed:

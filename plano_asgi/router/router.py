@@ -242,13 +242,12 @@ class Router:
             return ()
         return self._deciding.readings(case, self._following.followed(case).conversation)
 
-    async def aserved(self, decision: RoutingDecision, *, by: str) -> None:
-        """Take note of who has served a call: where that is not who was decided, its session goes on with that model.
+    def served(self, decision: RoutingDecision, *, by: str) -> None:
+        """Take note of who has answered, by its qualified model: its session goes on with that one."""
+        self._following.move(decision, to=by)
 
-        Args:
-            decision: What was decided.
-            by: The qualified model that has answered.
-        """
+    async def aserved(self, decision: RoutingDecision, *, by: str) -> None:
+        """Do the same as `served`, without blocking the event loop."""
         await self._following.amove(decision, to=by)
 
     def _arm_of(self, case: Case) -> Arm:

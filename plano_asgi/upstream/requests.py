@@ -59,7 +59,8 @@ def upstream_request(  # noqa: PLR0913 - whom, in which API, with what, and how 
         headers = {name: value for name, value in headers.items() if not name.startswith(_OF_ANTHROPIC)}
         configured.pop(_VERSION_HEADER, None)
     headers["content-type"] = "application/json"
-    headers[HOP_HEADER] = str(hops_of(client_headers) + 1)
+    if provider.is_elsewhere:  # the known URL of a provider never leads back here, and is told nothing of routers
+        headers[HOP_HEADER] = str(hops_of(client_headers) + 1)
     if spoken is ProviderFormat.MESSAGES:
         headers.setdefault(_VERSION_HEADER, ANTHROPIC_VERSION)
     version = configured.get(_VERSION_HEADER) or headers.get(_VERSION_HEADER, "")

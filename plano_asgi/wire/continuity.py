@@ -39,7 +39,12 @@ def signature_digest(block: object) -> str | None:
     if not isinstance(block, Mapping) or block.get("type") not in THOUGHTS:
         return None
     seal = next((seal for key in _SEALS if isinstance(seal := block.get(key), str) and seal), None)
-    return None if seal is None else blake2b(seal.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return None if seal is None else seal_digest(seal)
+
+
+def seal_digest(seal: str) -> str:
+    """Return the 16 hex digits by which a signature, or what seals a thought, is known."""
+    return blake2b(seal.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def _latest_first(body: Fields) -> Iterator[object]:

@@ -30,6 +30,8 @@ model_providers:
     routing_preferences: [{name: "deep thought", description: hard problems}]
   - model: anthropic/claude-sonnet-4-20250514
     routing_preferences: [{name: code, description: writing code}]
+  - model: vercel/kimi-k2
+    routing_preferences: [{name: talk, description: greetings and small talk}]
 limits: {body_bytes: 200000}
 classifier: {deadline_ms: 20000}
 """

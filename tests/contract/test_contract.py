@@ -117,6 +117,33 @@ def test_bypassed_call_keeps_its_model(host: "Host", body_of: Body) -> None:
     assert seen.told["reason"] == "bypassed"
 
 
+@pytest.mark.parametrize(
+    ("thought", "provider"),
+    [
+        ({"type": "thinking", "thinking": "hm", "signature": "c2ln"}, "anthropic/claude-sonnet-4-20250514"),
+        ({"type": "redacted_thinking", "data": "c2ln"}, "anthropic/claude-sonnet-4-20250514"),
+        ({"type": "text", "text": "hm"}, "vercel/kimi-k2"),
+    ],
+    ids=["signed", "sealed", "neither"],
+)
+def test_signed_thoughts_keep_their_conversation(
+    thought: Mapping[str, str], provider: str, host: "Host", body_of: Body
+) -> None:
+    """What is said next goes to who has signed the thoughts in the messages, by the real model, whatever its topic."""
+    begun = {"role": "user", "content": f"Write a Python function that parses {thought['type']} blocks"}
+    answered = {"role": "assistant", "content": [thought, {"type": "text", "text": "def parse(): ..."}]}
+    next_said = {"role": "user", "content": "Good morning! How are you today?"}
+
+    first, second = (
+        host.send("/v1/messages", body_of("", messages=messages, max_tokens=5))
+        for messages in ([begun], [begun, answered, next_said])
+    )
+
+    assert first.told
+    assert second.told
+    assert (first.told["route"], second.told["provider"]) == ("code", provider)
+
+
 def test_broken_classifier_costs_no_call(host: "Host", body_of: Body) -> None:
     """A call that cannot be classified is served by the default model."""
     with routed_by(failing):

@@ -1,6 +1,8 @@
 """Where `ChatPlano` gets its models from: a file, the environment, or code."""
 
+import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -18,9 +20,19 @@ from pydantic import SecretStr
 from plano_asgi import ConfigurationError, MissingExtraError
 from plano_asgi.assembly import build_router
 from plano_asgi.observe.sqlite_decisions import SqliteDecisions
+from plano_asgi.providers.table import CONVENTIONS
 from plano_asgi.testing import FixedClassifier, routed_by
 from plano_asgi_langchain import ChatPlano, Route
 
+OPENAI_URL = "https://api.openai.com/v1"
+INTEGRATIONS = {
+    "amazon": "aws",
+    "amazon_bedrock": "aws",
+    "gemini": "google",
+    "google": "google",
+    "mistral": "mistralai",
+    "together_ai": "together",
+}
 CONFIGURATION = """
 model_providers:
   - model: openai/gpt-4o-mini
@@ -116,6 +128,34 @@ def test_targets_are_given_their_own_keys(file: Path) -> None:
     assert keys == ["sk-team", "sk-claude", "none"]
     assert claude.default_headers == {"x-team": "blue"}
     assert [mini.temperature, claude.max_tokens] == [0.5, 7]
+
+
+@pytest.mark.parametrize("provider", sorted(CONVENTIONS.keys() - {"azure_openai", "ollama", "qwen"}))
+def test_well_known_provider_is_called_where_it_is(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is called by LangChain's integration of it, where that is installed, or by OpenAI's client at its URL."""
+    where = {"region": "us-east5"} | ({"project": "mine"} if "vertex" in provider else {})
+    declared = {"model": f"{provider}/m", "default": True, "access_key": "sk-its-own", **where}
+    monkeypatch.setenv("PLANO_MODEL_PROVIDERS", json.dumps([declared]))
+    llm = ChatPlano()
+
+    try:
+        target = llm.target(f"{provider}/m")
+    except ImportError as missing:
+        assert re.search("langchain[-_](" + INTEGRATIONS.get(provider, provider) + ")", str(missing))  # noqa: PT017
+        return
+
+    if isinstance(target, ChatOpenAI):
+        known = llm.routing.catalog.provider_of(f"{provider}/m")
+        assert known
+        assert (target.openai_api_base or OPENAI_URL) == known.base_url
+
+
+def test_provider_without_a_url_is_never_taken_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key is not shown to OpenAI where its client serves another provider, whose URL nobody has written."""
+    monkeypatch.setenv("PLANO_MODEL_PROVIDERS", '[{"model": "qwen/m", "default": true, "access_key": "sk-of-qwen"}]')
+
+    with pytest.raises(ValueError, match="qwen/m has no base_url; set it"):
+        ChatPlano().target("qwen/m")
 
 
 def test_targets_are_made_once_and_late(file: Path) -> None:
