@@ -13,9 +13,15 @@ Window = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Personal data at `text[start:end]`; what it says is not kept."""
+    """Personal data at `text[start:end]`; what it says is not kept.
 
-    kind: Kind
+    Attributes:
+        kind: One of `Kind`, or what another detector calls it: lower case letters, digits and underscores.
+        start: Its first character.
+        end: The one after its last.
+    """
+
+    kind: str
     start: int
     end: int
 
