@@ -8,12 +8,13 @@ WHEELHOUSE := $(VENV)/wheelhouse
 LOWEST := $(VENV)/lowest
 EXPORT := $(VENV)/export
 NODE := $(VENV)/node
+PRESIDIO := $(VENV)/presidio
 MATRIX := $(VENV)/matrix
 NEWEST_PYTHON ?= python3.13
 ADAPTER_TESTS := tests/contract tests/langchain tests/test_django.py tests/test_flask.py tests/load
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-lowest test-matrix test-export test-cuda check bench train lock clean
+.PHONY: help demo serve test test-lowest test-matrix test-export test-presidio test-cuda check bench train lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,9 @@ test-matrix: $(MATRIX)-oldest/.ready $(MATRIX)-newest/.ready ## the adapters wit
 
 test-export: $(EXPORT)/.ready ## the tests with PyTorch and a real model of 135M parameters: of training, plano-asgi export, examples/local_llm, and LangChain's own
 	$(EXPORT)/bin/pytest tests/export tests/train tests/langchain/local
+
+test-presidio: $(PRESIDIO)/.ready ## the guardrail presidio with Presidio itself and a small model of spaCy
+	$(PRESIDIO)/bin/pytest --confcutdir tests/presidio tests/presidio
 
 test-cuda: ## the tests that need a GPU, with the Python that has onnxruntime-gpu: make test-cuda PYTHON=python3
 	$(PYTHON) -m pytest tests/cuda
@@ -65,6 +69,7 @@ lock: $(READY) ## resolve the locked requirements anew
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra compression --group hosts --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra cpu --extra export --group export-tests pyproject.toml --override requirements/no-cuda.txt -c requirements/torch.txt --no-emit-package torch -o requirements/export.txt
 	$(BIN)/npm update --prefix requirements/node --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund --no-update-notifier --loglevel error >/dev/null
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra presidio --group presidio-tests pyproject.toml -o requirements/presidio.txt
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) dist build .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -110,6 +115,13 @@ $(NODE)/.ready: $(READY) requirements/node/package.json requirements/node/packag
 	mkdir -p $(NODE)
 	cp requirements/node/package.json requirements/node/package-lock.json $(NODE)
 	$(BIN)/npm ci --prefix $(NODE) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error >/dev/null
+	touch $@
+
+$(PRESIDIO)/.ready: requirements/presidio.txt
+	@echo "setting up $(PRESIDIO), once"
+	$(PYTHON) -m venv $(PRESIDIO)
+	$(PRESIDIO)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/presidio.txt
+	$(PRESIDIO)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/.system: $(READY)

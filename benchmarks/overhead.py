@@ -9,8 +9,8 @@ itself takes is timed within the same call and left out; beside it stands what h
 thread costs by itself, which no router in an event loop can do without. Over HTTP: ratios of wrapped to bare, on
 uvicorn in a process of its own. Adapters: the microseconds that those of Django and Flask add to a call, with no
 server between, and LangChain's to a call of a chat model. Limits by themselves: a call's estimate held and settled.
-Which of a pair goes first changes from pair to pair, and in process the cases are measured in turn, round by round.
-Medians, with the 95 % interval of order statistics.
+Guardrails by themselves, for 1,024 characters. Which of a pair goes first changes from pair to pair, and in process the
+cases are measured in turn, round by round. Medians, with the 95 % interval of order statistics.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from benchmarks.middleware_cost.adapters import adapters
 from benchmarks.middleware_cost.cases import BODY_BYTES, FULL, QUICK
 from benchmarks.middleware_cost.chat_models import chat_models
 from benchmarks.middleware_cost.figures import draw, show
+from benchmarks.middleware_cost.guardrails import guardrails_cost
 from benchmarks.middleware_cost.in_process import in_process
 from benchmarks.middleware_cost.limits import limits_cost
 from benchmarks.middleware_cost.over_http import over_http
@@ -47,6 +48,7 @@ def main() -> None:
         "chat_models": chat_models(effort),
         "limits": limits_cost(effort),
         "sessions": session_cost(effort),
+        "guardrails": guardrails_cost(effort),
         "body_bytes": BODY_BYTES,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}, onnxruntime {version('onnxruntime')}",

@@ -75,7 +75,7 @@ def _line(written: dict[str, str]) -> Line:
 
 def found_in(line: Line) -> frozenset[tuple[Kind, int, int]]:
     """Return what is found in a line."""
-    return frozenset((one.kind, one.start, one.end) for one in find_personal(line.text))
+    return frozenset((Kind(one.kind), one.start, one.end) for one in find_personal(line.text))
 
 
 def tallies(lines: Iterable[Line]) -> dict[tuple[str, str], Tally]:

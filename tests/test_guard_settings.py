@@ -16,10 +16,25 @@ routing_preferences: [{name: code, description: writing code, models: [openai/gp
 OUTSIDE = "filters: [{id: mine, url: 'http://localhost:9'}]\n"
 
 FAULTS = {
-    "unknown filter": ("guardrails: {calls: [{filter: pi}]}", "calls[0].filter", "known are pii, injection"),
+    "unknown filter": ("guardrails: {calls: [{filter: pi}]}", "calls[0].filter", "known are pii, presidio, injection"),
     "option of another": ("guardrails: {calls: [{filter: size, kinds: [ip], messages: 1}]}", ".kinds", "characters"),
     "nothing to judge by": ("guardrails: {calls: [{filter: patterns}]}", "calls[0].filter", "needs deny or allow"),
     "masking patterns": ("guardrails: {calls: [{filter: patterns, deny: [a], action: mask}]}", "action", "only pii"),
+    "no languages": ("guardrails: {calls: [{filter: languages}]}", "calls[0].filter", "needs allow or deny"),
+    "name of a language": ("guardrails: {calls: [{filter: languages, allow: [German]}]}", "allow[0]", "en, de, pt"),
+    "allowed and denied": ("guardrails: {calls: [{filter: languages, allow: [en], deny: [de]}]}", "deny", "one of the"),
+    "languages in answers": (
+        "mode: forward\nguardrails: {answers: [{filter: languages, allow: [en]}]}",
+        "answers[0]",
+        "calls",
+    ),
+    "presidio in answers": ("mode: forward\nguardrails: {answers: [{filter: presidio}]}", "answers[0]", "calls"),
+    "no entity": ("guardrails: {calls: [{filter: presidio, entities: [person]}]}", "entities[0]", "PERSON"),
+    "model of no language": (
+        "guardrails: {calls: [{filter: presidio, models: {de: de_core_news_sm}}]}",
+        "models.de",
+        "not among languages",
+    ),
     "unknown kind": ("guardrails: {calls: [{filter: pii, kinds: [name]}]}", "kinds[0]", "expected one of email"),
     "injection in answers": ("mode: forward\nguardrails: {answers: [{filter: injection}]}", "answers[0]", "calls"),
     "restoring answers": ("mode: forward\nguardrails: {answers: [{filter: pii, restore: true}]}", "restore", "calls"),

@@ -51,6 +51,10 @@ def show(result: Figures) -> None:
     for row in result["sessions"]:
         table.add_row(*(str(row[key]) for key in ("case", "added_us", "round_trips")))
     console.print(table)
+    table = Table("guardrail", "of", "added (95 %)", "limit", title="microseconds for 1,024 characters")
+    for row in result["guardrails"]:
+        table.add_row(row["guardrail"], row["of"], told(row["added_us"]), limit_of(row))
+    console.print(table)
 
 
 def told(ends: Sequence[float]) -> str:

@@ -5,9 +5,17 @@ from typing import TYPE_CHECKING, Final
 from plano_asgi.errors import ConfigurationError, Fault
 from plano_asgi.guard import Chain, Guard, Guardrail
 from plano_asgi.guard.bounded_patterns import BoundedPattern, bounded_pattern
-from plano_asgi.guard.filters import InjectionFilter, PatternFilter, PersonalDataFilter, SizeFilter
+from plano_asgi.guard.filters import (
+    FormDetector,
+    InjectionFilter,
+    LanguageFilter,
+    PatternFilter,
+    PersonalDataFilter,
+    SizeFilter,
+)
 from plano_asgi.guard.filters.injection import injection_rules
 from plano_asgi.guard.pii import Kind
+from plano_asgi.guard.threads import OwnThreads
 from plano_asgi.guard.verdicts import Filter, TextFilter
 from plano_asgi.settings import Settings
 
@@ -17,13 +25,16 @@ if TYPE_CHECKING:
 CONNECTIONS: Final = 64
 CONNECT_S: Final = 2.0
 INJECTION_THRESHOLD: Final = 0.7
+LANGUAGE_THRESHOLD: Final = 0.6
+PRESIDIO_THRESHOLD: Final = 0.4
 
 
 def build_guard(settings: Settings) -> Guard | None:
     """Return what guards the calls of a service; None where nothing may be changed.
 
     Raises:
-        ConfigurationError: A pattern could take too long, or a filter cannot be loaded.
+        ConfigurationError: A pattern could take too long, or a filter, a model or a language is not to be had.
+        MissingExtraError: A guardrail needs an extra that is not installed.
     """
     written = settings.guardrails
     if settings.mode == "observe":
@@ -46,17 +57,12 @@ def _chain(written: "ChainSettings", outside: dict[str, Filter], where: str) -> 
 
 def _guardrail(one: "GuardrailSettings", outside: dict[str, Filter], where: str) -> Guardrail:
     deadline_s = one.deadline_ms / 1000
+    judge: Filter
     texts: TextFilter | None = None
-    if one.filter == "injection":
-        judge: Filter = InjectionFilter(
-            name=one.filter,
-            blocks=one.action != "report",
-            threshold=INJECTION_THRESHOLD if one.threshold is None else one.threshold,
-            deadline_s=deadline_s,
-            rules=injection_rules(),
-        )
-    elif one.filter in {"pii", "patterns", "size"}:
+    if one.filter in {"pii", "patterns", "size"}:
         judge = texts = _text_filter(one, deadline_s, where)
+    elif one.filter in {"injection", "languages", "presidio"}:
+        judge = _call_filter(one, deadline_s, where)
     else:
         judge = outside[one.filter]
     return Guardrail(
@@ -68,13 +74,67 @@ def _guardrail(one: "GuardrailSettings", outside: dict[str, Filter], where: str)
     )
 
 
+def _call_filter(one: "GuardrailSettings", deadline_s: float, where: str) -> Filter:
+    if one.filter == "presidio":
+        return _presidio(one, deadline_s, where)
+    if one.filter == "languages":
+        return _languages(one, deadline_s, where)
+    return InjectionFilter(
+        name=one.filter,
+        blocks=one.action != "report",
+        threshold=INJECTION_THRESHOLD if one.threshold is None else one.threshold,
+        deadline_s=deadline_s,
+        rules=injection_rules(),
+    )
+
+
+def _languages(one: "GuardrailSettings", deadline_s: float, where: str) -> LanguageFilter:
+    from plano_asgi.guard.outside.language_model import language_model  # noqa: PLC0415 - only where the settings ask
+
+    model = language_model()
+    if unknown := model.unknown((*one.allow, *one.deny)):
+        side = "allow" if one.allow else "deny"
+        what = f"{', '.join(unknown)}: no language that can be told from others; remove it"
+        raise ConfigurationError([Fault(where=f"{where}.{side}", what=what)])
+    return LanguageFilter(
+        name=one.filter,
+        blocks=one.action != "report",
+        allow=frozenset(one.allow),
+        deny=frozenset(one.deny),
+        threshold=LANGUAGE_THRESHOLD if one.threshold is None else one.threshold,
+        blocks_unsure=one.unsure == "block",
+        deadline_s=deadline_s,
+        identify=model.identify,
+    )
+
+
+def _presidio(one: "GuardrailSettings", deadline_s: float, where: str) -> PersonalDataFilter:
+    from plano_asgi.guard.outside.presidio import presidio_detector  # noqa: PLC0415 - only where the settings ask
+
+    detector = presidio_detector(
+        languages=one.languages or ("en",),
+        models=one.models or {},
+        entities=one.entities or (),
+        threshold=PRESIDIO_THRESHOLD if one.threshold is None else one.threshold,
+        where=where,
+    )
+    return PersonalDataFilter(
+        name=one.filter,
+        action=one.action or "mask",
+        detector=detector,
+        restores=one.restore is not False,
+        deadline_s=deadline_s,
+        threads=OwnThreads(),
+    )
+
+
 def _text_filter(one: "GuardrailSettings", deadline_s: float, where: str) -> TextFilter:
     if one.filter == "pii":
         kinds = frozenset(map(Kind, one.kinds)) if one.kinds else frozenset(Kind)
         return PersonalDataFilter(
             name=one.filter,
             action=one.action or "mask",
-            kinds=kinds,
+            detector=FormDetector(kinds),
             restores=one.restore is not False,
             deadline_s=deadline_s,
         )

@@ -6,6 +6,7 @@ from typing import Final
 
 from plano_asgi.errors import GuardrailError, UnusableAnswerError
 from plano_asgi.gateway.conversations import Keep
+from plano_asgi.gateway.passing_pieces import PassingPieces
 from plano_asgi.gateway.recording import recorded
 from plano_asgi.guard import Guard, GuardedCall, Guardrail, Subject
 from plano_asgi.guard.answer_texts import AnswerStream, AnswerTexts, changed_answer
@@ -18,7 +19,6 @@ from plano_asgi.upstream.answers import Pieces
 from plano_asgi.upstream.failures import FailureKind
 from plano_asgi.wire import FORMATS, error_event
 from plano_asgi.wire.exact_json import read_json
-from plano_asgi.wire.usage import Usage
 
 _ERRORS: Final = 400
 
@@ -95,25 +95,17 @@ async def as_told(
         raise
 
 
-class _GuardedStream:
+class _GuardedStream(PassingPieces):
     """A stream whose texts are judged as they pass; one that may not go on ends with its API's own error event."""
 
     def __init__(self, pieces: Pieces, guarding: AnswerGuard) -> None:
-        self._pieces = pieces
+        super().__init__(pieces)
         self._subject = guarding.subject
         self._watches = [(one, one.texts.watch()) for one in guarding.guardrails if one.texts]
         watches: list[AnswerWatch] = [*(watch for _, watch in self._watches), *guarding.restoring]
         self._stream = AnswerStream(self._subject.api_format, AnswerTexts(watches))
         self._is_over = False
         self._is_blocked = False
-
-    @property
-    def usage(self) -> Usage:
-        return self._pieces.usage
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return self._pieces.losses
 
     @property
     def failure(self) -> FailureKind | None:
@@ -129,9 +121,6 @@ class _GuardedStream:
             elif not piece:
                 self._conclude()
         return told
-
-    async def aclose(self) -> None:
-        await self._pieces.aclose()
 
     def _fed(self, piece: bytes) -> bytes:
         try:
@@ -155,31 +144,16 @@ class _GuardedStream:
             guardrail.concluded(self._subject, watch, is_blocked=guardrail.name == stopped_by)
 
 
-class _Held:
+class _Held(PassingPieces):
     """An answer that was judged before any of it is told."""
 
     def __init__(self, pieces: Pieces, body: bytes) -> None:
-        self._pieces = pieces
+        super().__init__(pieces)
         self._body = body
-
-    @property
-    def usage(self) -> Usage:
-        return self._pieces.usage
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return self._pieces.losses
-
-    @property
-    def failure(self) -> FailureKind | None:
-        return self._pieces.failure
 
     async def next(self) -> bytes:
         body, self._body = self._body, b""
         return body
-
-    async def aclose(self) -> None:
-        await self._pieces.aclose()
 
 
 async def _all_of(pieces: Pieces, *, most_bytes: int | None) -> bytes:

@@ -5,11 +5,10 @@ from typing import Final
 
 from plano_asgi.errors import UnusableAnswerError
 from plano_asgi.gateway.conversations import Keep
+from plano_asgi.gateway.passing_pieces import PassingPieces
 from plano_asgi.upstream import ForwardedAnswer, OnePiece, Pieces
-from plano_asgi.upstream.failures import FailureKind
 from plano_asgi.wire.exact_json import read_json
 from plano_asgi.wire.sse import EventReader
-from plano_asgi.wire.usage import Usage
 
 NOT_KEPT: Final = "store: the answer could not be kept, so that no call can go on from it"
 _SUCCESSES: Final = range(200, 300)
@@ -34,30 +33,15 @@ async def recorded(answer: ForwardedAnswer, keep: Keep, *, is_stream: bool) -> F
     return replace(answer, pieces=OnePiece(body, answer.pieces.usage), losses=losses)
 
 
-class RecordedStream:
+class RecordedStream(PassingPieces):
     """A Responses stream whose last event, which repeats the whole answer, is kept before it is passed on."""
 
     def __init__(self, pieces: Pieces, keep: Keep, model: str) -> None:
         """Start before the first byte."""
-        self._pieces = pieces
+        super().__init__(pieces)
         self._keep = keep
         self._model = model
         self._events = EventReader()
-
-    @property
-    def usage(self) -> Usage:
-        """The tokens that were counted so far."""
-        return self._pieces.usage
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        """What of it could not be said to the caller so far."""
-        return self._pieces.losses
-
-    @property
-    def failure(self) -> FailureKind | None:
-        """How it broke off after it had begun; None where it has not."""
-        return self._pieces.failure
 
     async def next(self) -> bytes:
         """Return the next piece, empty at the end."""
@@ -65,10 +49,6 @@ class RecordedStream:
         for response in self._ended_by(piece):
             await self._keep(response, self._model)
         return piece
-
-    async def aclose(self) -> None:
-        """Let go of the provider's connection."""
-        await self._pieces.aclose()
 
     def _ended_by(self, piece: bytes) -> list[dict[str, object]]:
         try:

@@ -212,7 +212,9 @@ class OutboundCalls:
         if self.settings.mode == "observe":  # changes nothing, not even for the worse
             return False
         is_served_all = self.settings.strict or self.settings.mode == "forward"
-        return is_served_all or isinstance(error, _ANSWERED_ALWAYS)
+        is_read = isinstance(error, UnknownResponseError)  # what is not read is not judged, and does not pass for that
+        is_unjudged = self.gateway.guard is not None and not is_read
+        return is_served_all or is_unjudged or isinstance(error, _ANSWERED_ALWAYS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,11 @@ from plano_asgi.secret import Secret
 
 FAULT_TYPE: Final = "plano"  # pydantic's error type for a sentence of ours, which `explain` passes on as it is
 
+LANGUAGE_CODE: Final = re.compile(r"[a-z]{2,3}")
+LANGUAGE_FAULT: Final = "expected the code of a language by ISO 639, in lower case: en, de, pt"
+
 _MAX_TEXT_CHARS: Final = 512
+_ENTITY_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,31}")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,2})?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _QUOTA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -48,6 +52,16 @@ def _text_fault(text: str) -> str | None:
 def _device_fault(text: str) -> str | None:
     """Return what is wrong with a device, or None."""
     return None if _DEVICE.fullmatch(text) else "expected auto, cpu, cuda or cuda:N"
+
+
+def _language_fault(text: str) -> str | None:
+    """Return what is wrong with a language's code, or None."""
+    return None if LANGUAGE_CODE.fullmatch(text) else LANGUAGE_FAULT
+
+
+def _entity_fault(text: str) -> str | None:
+    """Return what is wrong with the name of an entity of Presidio's, or None."""
+    return None if _ENTITY_NAME.fullmatch(text) else "expected an entity of Presidio's, e.g. PERSON or US_SSN"
 
 
 def _path_fault(text: str) -> str | None:
@@ -126,6 +140,8 @@ DeclaredModel = Annotated[str, Strict(), _checked(providers.declared_model_fault
 Alias = Annotated[str, Strict(), _checked(providers.alias_fault)]
 UrlPart = Annotated[str, Strict(), _checked(_url_part_fault)]
 RouteName = Annotated[str, Strict(), _checked(preferences.name_fault)]
+LanguageCode = Annotated[str, Strict(), _checked(_language_fault)]
+EntityName = Annotated[str, Strict(), _checked(_entity_fault)]
 Description = Annotated[str, Strict(), _checked(preferences.description_fault)]
 Folder = Annotated[Path, BeforeValidator(_path)]
 File = Annotated[Path, BeforeValidator(_path)]

@@ -5,17 +5,30 @@ from importlib.metadata import entry_points
 from typing import Final
 
 from plano_asgi.settings.draft import Draft, Keys
+from plano_asgi.settings.fields import LANGUAGE_CODE, LANGUAGE_FAULT
 
 ENTRY_POINTS: Final = "plano_asgi.filters"
 _OPTIONS: Final = {
     "pii": {"action", "kinds", "restore"},
+    "presidio": {"action", "entities", "languages", "models", "restore", "threshold"},
     "injection": {"action", "threshold"},
+    "languages": {"action", "allow", "deny", "threshold", "unsure"},
     "patterns": {"action", "deny", "allow"},
     "size": {"characters", "messages"},
 }
 _OF_OURS: Final = frozenset().union(*_OPTIONS.values())
-_NEEDED: Final = {"patterns": ("deny", "allow"), "size": ("characters", "messages")}
-_OF_CALLS_ONLY: Final = {"patterns": "allow", "size": "messages", "pii": "restore"}
+_NEEDED: Final = {
+    "languages": ("allow", "deny"),
+    "patterns": ("deny", "allow"),
+    "size": ("characters", "messages"),
+}
+_MASKING: Final = frozenset({"pii", "presidio"})
+_OF_CALLS: Final = {
+    "injection": "judges what is said to a model, not what it says; move it to calls",
+    "languages": "judges what users write; move it to calls",
+    "presidio": "takes too long for an answer that is waited for; move it to calls",
+}
+_OPTION_OF_CALLS: Final = {"patterns": "allow", "size": "messages", "pii": "restore"}
 
 
 def check_guardrails(draft: Draft) -> None:
@@ -72,10 +85,31 @@ def _check_guardrail(draft: Draft, keys: Keys, one: dict[str, object]) -> None:
         draft.fault((*keys, option), f"is no setting of this filter; remove it{_hint(options)}")
     if name in _NEEDED and not any(one.get(option) for option in _NEEDED[name]):
         draft.fault((*keys, "filter"), f"needs {' or '.join(_NEEDED[name])}; without it nothing is judged")
-    if one.get("action") == "mask" and name != "pii":
-        draft.fault((*keys, "action"), "only pii masks; use block or report")
+    if one.get("action") == "mask" and name not in _MASKING:
+        draft.fault((*keys, "action"), "only pii and presidio mask; use block or report")
+    if name == "languages":
+        _check_languages(draft, keys, one)
+    if name == "presidio":
+        _check_models(draft, keys, one)
     if is_answer:
         _check_of_answer(draft, keys, one, name)
+
+
+def _check_languages(draft: Draft, keys: Keys, one: dict[str, object]) -> None:
+    if one.get("allow") and one.get("deny"):
+        draft.fault((*keys, "deny"), "what is not in allow is denied already; keep one of the two")
+    for side in ("allow", "deny"):
+        named = one.get(side)
+        for number, code in enumerate(named if isinstance(named, list) else ()):
+            if isinstance(code, str) and not LANGUAGE_CODE.fullmatch(code):
+                draft.fault((*keys, side, number), LANGUAGE_FAULT)
+
+
+def _check_models(draft: Draft, keys: Keys, one: dict[str, object]) -> None:
+    models, languages = one.get("models"), one.get("languages") or ["en"]
+    for language in models if isinstance(models, dict) else ():
+        if isinstance(languages, list) and language not in languages:
+            draft.fault((*keys, "models", language), "is not among languages; add it there, or remove it here")
 
 
 def _hint(options: set[str]) -> str:
@@ -86,9 +120,9 @@ def _check_of_answer(draft: Draft, keys: Keys, one: dict[str, object], name: str
     if draft.at("mode") != "forward":
         what = "acts on answers, which are seen in mode forward and through the outbound transport only"
         draft.warn(keys, what)
-    if name == "injection":
-        draft.fault((*keys, "filter"), "judges what is said to a model, not what it says; move it to calls")
-    if (only := _OF_CALLS_ONLY.get(name)) and one.get(only):
+    if name in _OF_CALLS:
+        draft.fault((*keys, "filter"), _OF_CALLS[name])
+    if (only := _OPTION_OF_CALLS.get(name)) and one.get(only):
         draft.fault((*keys, only), "is of calls only; remove it here")
     if name not in _OPTIONS and draft.at("guardrails", "hold") != "answer":
         what = "judges answers that are all there; set guardrails.hold to answer, so that streams are held until it has"

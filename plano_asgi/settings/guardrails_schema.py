@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from plano_asgi.settings.fields import BaseUrl, Flag, Milliseconds, RouteName, Share, Text
+from plano_asgi.settings.fields import BaseUrl, EntityName, Flag, LanguageCode, Milliseconds, RouteName, Share, Text
 from plano_asgi.settings.section import Section
 
 Action = Literal["mask", "block", "report"]
@@ -34,13 +34,17 @@ class GuardrailSettings(Section):
     """One guardrail.
 
     Attributes:
-        filter: `pii`, `injection`, `patterns`, `size`, or the id of one of `filters`.
-        action: What is done with what is found; None for `mask` of pii, else `block`.
+        filter: `pii`, `presidio`, `injection`, `languages`, `patterns`, `size`, or the id of one of `filters`.
+        action: What is done with what is found; None for `mask` of pii and presidio, else `block`.
         kinds: Of pii: what is searched for.
-        restore: Of pii: whether what is masked in a call is put back in its answer.
-        threshold: Of injection: least score in [0, 1] that counts.
-        deny: Of patterns: what no text may hold.
-        allow: Of patterns: of which a call has to hold one.
+        entities: Of presidio: what is searched for; None for all that can be found.
+        languages: Of presidio: what the texts are written in.
+        models: Of presidio: the spaCy model of a language.
+        restore: Of pii and presidio: whether what is masked in a call is put back in its answer.
+        threshold: Of injection and presidio: least score in [0, 1] that counts; of languages: how sure one has to be.
+        unsure: Of languages: what becomes of a call of which no text is surely in one.
+        deny: Of patterns: what no text may hold; of languages: those that users may not write in.
+        allow: Of patterns: of which a call has to hold one; of languages: the only ones that users may write in.
         characters: Of size: most characters.
         messages: Of size: most messages of a call.
         on_failure: Whether what cannot be judged is refused or passes.
@@ -50,8 +54,12 @@ class GuardrailSettings(Section):
     filter: Text
     action: Action | None = None
     kinds: Annotated[tuple[PersonalKind, ...], Field(min_length=1)] | None = None
+    entities: Annotated[tuple[EntityName, ...], Field(min_length=1)] | None = None
+    languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1)] | None = None
+    models: Mapping[LanguageCode, Text] | None = None
     restore: Flag | None = None
     threshold: Share | None = None
+    unsure: Literal["pass", "block"] | None = None
     deny: tuple[Text, ...] = ()
     allow: tuple[Text, ...] = ()
     characters: Most | None = None

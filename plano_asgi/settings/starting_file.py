@@ -110,6 +110,7 @@ model_providers:
 
 # guardrails:
 #   calls: []                # of calls, in order: [{filter: pii}, {filter: injection}, {filter: size, messages: 100}]
+#                            # with an extra each: {filter: languages, allow: [en]}, {filter: presidio}
 #   answers: []              # of answers, in mode forward: [{filter: patterns, deny: ["project \\w{1,20} is secret"]}]
 #   hold: none               # answer: a streamed answer is told once all of it is judged
 #   hold_bytes: 1048576      # most bytes of an answer that is held for that

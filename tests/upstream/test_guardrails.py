@@ -260,3 +260,25 @@ def test_calls_that_keep_their_model_on_the_way_out_are_masked_too(
     caller.send(transport, "https://sdk.test/v1/chat/completions", json={"model": "auto", **SAID})
 
     assert [MASKED in body.decode() for body in sent] == [is_masked]
+
+
+@pytest.mark.parametrize(
+    ("sent", "more", "status"),
+    [(b'{"messages": "anna@example.org"', "", 400), (json.dumps(SAID).encode(), "limits: {body_bytes: 20}\n", 413)],
+    ids=["no JSON", "too large"],
+)
+def test_what_cannot_be_read_does_not_leave_unjudged(
+    outbound: Callable[..., Any], caller: Any, sent: bytes, more: str, status: int
+) -> None:
+    """With guardrails a call that cannot be read is refused in the caller's format, and goes nowhere."""
+
+    def elsewhere(_: Any) -> Any:
+        """Answer what should not have come."""
+        return caller.library.Response(200, content=b"elsewhere")
+
+    transport = outbound("openai", "fine", more=more + MASKING, inner=caller.library.MockTransport(elsewhere))
+    headers = {"content-type": "application/json"}
+    answer = caller.send(transport, "https://sdk.test/v1/chat/completions", content=sent, headers=headers)
+
+    assert (answer.status_code, set(answer.json()["error"])) == (status, {"message", "type", "param", "code"})
+    assert "anna" not in answer.text

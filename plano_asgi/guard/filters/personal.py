@@ -1,49 +1,88 @@
 """Personal data and secrets: masked, blocked or reported."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from functools import partial
+from math import inf
+from time import monotonic
+from typing import Final, Literal, Protocol
 
 from plano_asgi.guard.call_texts import changed_bytes, texts_of
 from plano_asgi.guard.filters.judging import judge_texts
-from plano_asgi.guard.pii import Finding, Kind, Placeholders, find_personal
+from plano_asgi.guard.pii import Finding, Kind, Placeholders, find_personal, label_of
 from plano_asgi.guard.refusals import answer_blocked
 from plano_asgi.guard.text_steps import ChangedText, JudgedText
+from plano_asgi.guard.threads import OwnThreads
 from plano_asgi.guard.verdicts import Subject, TextStep, Verdict
 
 MOST_MASKED_CHARS: Final = 65_536
 """How much of a streamed text is held where personal data of the answer is masked."""
 
 
+class Detector(Protocol):
+    """What finds personal data."""
+
+    def find(self, text: str, *, until: float) -> Sequence[Finding]:
+        """Return what a text holds, in its order; findings do not overlap.
+
+        Raises:
+            TimeoutError: It is later than `until`, by `time.monotonic`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FormDetector:
+    """Finds personal data of some kinds by its form and its check digits; a text twice as long takes twice as long."""
+
+    kinds: frozenset[Kind]
+
+    def find(self, text: str, *, until: float) -> Sequence[Finding]:
+        """Return what a text holds, in its order; findings do not overlap.
+
+        Raises:
+            TimeoutError: It is later than `until`, by `time.monotonic`.
+        """
+        if monotonic() > until:
+            raise TimeoutError
+        return find_personal(text, self.kinds)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonalDataFilter:
-    """Finds personal data by its form and its check digits.
+    """Masks, blocks or reports the personal data that a detector finds.
 
     Attributes:
         name: What callers and logs are told.
         action: What is done with what is found.
-        kinds: What is searched for.
+        detector: Finds it.
         restores: Whether what is masked in a call is put back in its answer.
         deadline_s: Seconds that it may take.
+        threads: Where it is searched for; None where that takes little time.
     """
 
     name: str
     action: Literal["mask", "block", "report"]
-    kinds: frozenset[Kind]
+    detector: Detector
     restores: bool
     deadline_s: float
+    threads: OwnThreads | None = None
 
     async def judge(self, subject: Subject) -> Verdict:
         """Return the verdict on a call."""
-        return await judge_texts(self, subject, deadline_s=self.deadline_s)
+        return await judge_texts(self, subject, deadline_s=self.deadline_s, threads=self.threads)
 
     def judged(self, subject: Subject, *, until: float) -> Verdict:
-        """Return the verdict on a call; takes time in proportion to its length, whatever it says."""
-        del until
+        """Return the verdict on a call.
+
+        Raises:
+            TimeoutError: It is later than `until`.
+        """
+        find = partial(self.detector.find, until=until)
         if self.action == "mask":
-            return self._masked(subject)
-        found = _counted(value for text in texts_of(subject.value) for value in _found_in(text, self.kinds))
+            placeholders = Placeholders(texts_of(subject.value), find=find)
+            return self._masked(subject, placeholders)
+        found = _counted(value for text in texts_of(subject.value) for value in _values(text, find(text)))
         if found and self.action == "block":
             return Verdict.blocked(f"it holds {', '.join(sorted(found))}", found=found)
         return Verdict.passed(found=found)
@@ -55,13 +94,11 @@ class PersonalDataFilter:
     async def aclose(self) -> None:
         """Do nothing."""
 
-    def _masked(self, subject: Subject) -> Verdict:
-        placeholders = Placeholders(texts_of(subject.value), kinds=self.kinds)
+    def _masked(self, subject: Subject, placeholders: Placeholders) -> Verdict:
         body = changed_bytes(subject.body, placeholders.mask)
         if body is subject.body:
             return Verdict.passed()
-        found = {kind.value: count for kind, count in placeholders.found.items()}
-        return Verdict(body=body, found=found, placeholders=placeholders if self.restores else None)
+        return Verdict(body=body, found=placeholders.found, placeholders=placeholders if self.restores else None)
 
 
 @dataclass(slots=True)
@@ -69,7 +106,7 @@ class PersonalDataWatch:
     """What is done with the personal data of one answer."""
 
     rule: PersonalDataFilter
-    _seen: set[tuple[Kind, str]] = field(default_factory=set, repr=False)
+    _seen: set[tuple[str, str]] = field(default_factory=set, repr=False)
 
     @property
     def found(self) -> Mapping[str, int]:
@@ -84,27 +121,27 @@ class PersonalDataWatch:
         return JudgedText(self._judge)
 
     def _judge(self, text: str, judged: int) -> None:
-        new = [one for one in find_personal(text, self.rule.kinds) if one.end > judged]
+        new = [one for one in self.rule.detector.find(text, until=inf) if one.end > judged]
         self._note(text, new)
         if new and self.rule.action == "block":
-            raise answer_blocked(self.rule.name, f"it holds {', '.join(sorted({one.kind.value for one in new}))}")
+            raise answer_blocked(self.rule.name, f"it holds {', '.join(sorted({str(one.kind) for one in new}))}")
 
     def _mask(self, text: str) -> str:
         parts, end = [], 0
-        found = find_personal(text, self.rule.kinds)
+        found = self.rule.detector.find(text, until=inf)
         self._note(text, found)
         for one in found:
-            parts += [text[end : one.start], f"[{one.kind.label}]"]
+            parts += [text[end : one.start], f"[{label_of(one.kind)}]"]
             end = one.end
         return "".join((*parts, text[end:]))
 
     def _note(self, text: str, found: Collection[Finding]) -> None:
-        self._seen.update((one.kind, text[one.start : one.end]) for one in found)
+        self._seen.update(_values(text, found))
 
 
-def _found_in(text: str, kinds: frozenset[Kind]) -> list[tuple[Kind, str]]:
-    return [(one.kind, text[one.start : one.end]) for one in find_personal(text, kinds)]
+def _values(text: str, found: Iterable[Finding]) -> list[tuple[str, str]]:
+    return [(one.kind, text[one.start : one.end]) for one in found]
 
 
-def _counted(values: Iterable[tuple[Kind, str]]) -> Mapping[str, int]:
-    return Counter(kind.value for kind, _ in set(values))
+def _counted(values: Iterable[tuple[str, str]]) -> Mapping[str, int]:
+    return Counter(str(kind) for kind, _ in set(values))

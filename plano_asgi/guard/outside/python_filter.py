@@ -4,18 +4,12 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib.metadata import entry_points
 from inspect import iscoroutinefunction
-from itertools import count
 from typing import Final
 
-import anyio
-import anyio.to_thread
-from anyio.lowlevel import RunVar
-
+from plano_asgi.guard.threads import OwnThreads
 from plano_asgi.guard.verdicts import Subject, Verdict
 
 ENTRY_POINTS: Final = "plano_asgi.filters"
-MOST_THREADS: Final = 8
-_numbers = count()
 
 Judge = Callable[[Subject], Verdict] | Callable[[Subject], Awaitable[Verdict]]
 
@@ -31,7 +25,7 @@ class PythonFilter:
         self.name: Final = name
         self._judge: Final = judge
         self._is_async: Final = iscoroutinefunction(judge) or iscoroutinefunction(getattr(judge, "__call__", None))  # noqa: B004 - whether calling it gives a coroutine
-        self._threads: RunVar[anyio.CapacityLimiter | None] = RunVar(f"plano_asgi_filter_{next(_numbers)}")
+        self._threads: Final = OwnThreads()
 
     async def judge(self, subject: Subject) -> Verdict:
         """Return what the function says.
@@ -42,21 +36,13 @@ class PythonFilter:
         if self._is_async:
             verdict = await self._judge(subject)  # type: ignore[misc]  # it is a coroutine function
         else:
-            run = partial(self._judge, subject)
-            verdict = await anyio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=self._limiter())
+            verdict = await self._threads.run(partial(self._judge, subject))
         if not isinstance(verdict, Verdict):
             raise TypeError("a filter returns a plano_asgi.guard.Verdict")
         return verdict
 
     async def aclose(self) -> None:
         """Do nothing."""
-
-    def _limiter(self) -> anyio.CapacityLimiter:
-        limiter = self._threads.get(None)
-        if limiter is None:
-            limiter = anyio.CapacityLimiter(MOST_THREADS)
-            self._threads.set(limiter)
-        return limiter
 
 
 def python_filter(name: str, entry_point: str) -> PythonFilter:

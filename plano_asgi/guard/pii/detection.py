@@ -1,12 +1,11 @@
 """Personal data in a text: where it is, and what."""
 
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from plano_asgi.guard.pii.kinds import Kind
-from plano_asgi.guard.pii.patterns import PATTERNS, Pattern
+from plano_asgi.guard.pii.patterns import PATTERNS, Pattern, Sign
 
 EVERY_KIND: Final = frozenset(Kind)
 Window = tuple[int, int]
@@ -14,9 +13,15 @@ Window = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Personal data at `text[start:end]`; what it says is not kept."""
+    """Personal data at `text[start:end]`; what it says is not kept.
 
-    kind: Kind
+    Attributes:
+        kind: One of `Kind`, or what another detector calls it: lower case letters, digits and underscores.
+        start: Its first character.
+        end: The one after its last.
+    """
+
+    kind: str
     start: int
     end: int
 
@@ -28,16 +33,19 @@ def find_personal(text: str, kinds: Collection[Kind] = EVERY_KIND) -> tuple[Find
         text: The text.
         kinds: What is searched for.
     """
+    everywhere = ((0, len(text)),)
+    windows: dict[Sign | None, Sequence[Window]] = {None: everywhere}
     lowered = text.lower()
-    windows: dict[re.Pattern[str] | None, list[Window]] = {None: [(0, len(text))]}
     taken = bytearray(len(text))
     found: list[Finding] = []
     for pattern in PATTERNS:
-        if pattern.kind not in kinds or (pattern.words and not any(word in lowered for word in pattern.words)):
+        if pattern.kind not in kinds:
             continue
-        if pattern.near not in windows:
-            windows[pattern.near] = _windows(text, pattern)
-        for window in windows[pattern.near]:
+        if pattern.sign and pattern.sign not in windows:
+            is_aligned = not pattern.sign.in_lower_case or len(lowered) == len(text)
+            searched = lowered if pattern.sign.in_lower_case else text
+            windows[pattern.sign] = _windows(searched, pattern.sign) if is_aligned else everywhere
+        for window in windows[pattern.sign]:
             for one in _matches(text, pattern, window):
                 if 1 not in taken[one.start : one.end]:
                     taken[one.start : one.end] = b"\1" * (one.end - one.start)
@@ -45,16 +53,16 @@ def find_personal(text: str, kinds: Collection[Kind] = EVERY_KIND) -> tuple[Find
     return tuple(sorted(found, key=lambda one: one.start))
 
 
-def _windows(text: str, pattern: Pattern) -> list[Window]:
+def _windows(text: str, sign: Sign) -> Sequence[Window]:
     """Return where a finding can be, around the signs of it; windows do not overlap."""
+    before, after = sign.reach
+    spans = [match.span() for form in sign.forms for match in form.finditer(text)]
     windows: list[Window] = []
-    before, after = pattern.reach
-    for sign in pattern.near.finditer(text) if pattern.near else ():
-        start, end = max(0, sign.start() - before), min(len(text), sign.end() + after)
-        if windows and start <= windows[-1][1]:
-            windows[-1] = (windows[-1][0], end)
+    for start, end in sorted(spans):
+        if windows and start - before <= windows[-1][1]:
+            windows[-1] = (windows[-1][0], max(windows[-1][1], end + after))
         else:
-            windows.append((start, end))
+            windows.append((max(0, start - before), end + after))
     return windows
 
 

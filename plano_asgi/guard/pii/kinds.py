@@ -14,7 +14,7 @@ class Kind(StrEnum):
     IP = "ip"
     SECRET = "secret"  # noqa: S105 - the name of a kind
 
-    @property
-    def label(self) -> str:
-        """What its placeholders begin with."""
-        return self.value.upper()
+
+def label_of(kind: str) -> str:
+    """Return what placeholders of a kind begin with, ours or another's."""
+    return kind.upper()

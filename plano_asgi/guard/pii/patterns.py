@@ -1,7 +1,8 @@
 """What each kind of personal data looks like; a check decides where its form is not enough.
 
 Every pattern takes time in proportion to the text: no repetition stands beside another of the same signs. Most are
-tried only around a sign of them that is found fast: an @, a word, or six digits that stand together.
+tried only around a sign of them that is found fast: an @, a word, or six digits that stand together. What is searched
+for fastest begins with a letter or mark of its own, as written; so keywords are searched for in the text in lower case.
 """
 
 import re
@@ -21,6 +22,21 @@ _MOST_PHONE_DIGITS: Final = 15  # ITU-T E.164
 _LOOKED_BACK: Final = 40
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sign:
+    """What is found in little time wherever findings of some patterns are.
+
+    Attributes:
+        forms: One of them is where a finding is.
+        reach: How many characters before and after that a finding is.
+        in_lower_case: Whether it is searched for in the text in lower case.
+    """
+
+    forms: tuple[re.Pattern[str], ...]
+    reach: tuple[int, int] = (48, 48)
+    in_lower_case: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """One form of one kind.
@@ -29,9 +45,7 @@ class Pattern:
         kind: Of what it finds.
         form: What it looks like; a group named `value` is the finding where that is less than the match.
         check: Whether what has the form is of the kind.
-        words: One of them, in lower case, stands in every text that has such a finding; none where anything may.
-        near: Is found in less time than `form`, where a finding is; None where that is everywhere.
-        reach: How many characters before and after that a finding is.
+        sign: What is around a finding; None where the form itself is found as fast.
         before: What stands before a finding, within 40 characters; None where anything may.
         length: How much of what has the form is the finding; None for all of it.
     """
@@ -39,9 +53,7 @@ class Pattern:
     kind: Kind
     form: re.Pattern[str]
     check: Callable[[str], bool] | None = None
-    words: tuple[str, ...] = ()
-    near: re.Pattern[str] | None = None
-    reach: tuple[int, int] = (48, 48)
+    sign: Sign | None = None
     before: re.Pattern[str] | None = None
     length: Callable[[str], int] | None = None
 
@@ -90,41 +102,56 @@ def _is_mixed(text: str) -> bool:
     return has_both and len(set(text)) >= min(8, len(text) // 2)
 
 
-def _national(
-    country: str, form: str, *, near: re.Pattern[str] | None = None, words: tuple[str, ...] = (), before: str = ""
-) -> Pattern:
+def _sign(*forms: str, reach: tuple[int, int] = (48, 48), in_lower_case: bool = False) -> Sign:
+    return Sign(tuple(map(re.compile, forms)), reach, in_lower_case)
+
+
+def _national(country: str, form: str, *, before: str = "") -> Pattern:
     check = NATIONAL_CHECKS[country]
     return Pattern(
         Kind.NATIONAL_ID,
         re.compile(form),
         lambda text: check(_SEPARATORS.sub("", text)),
-        words=words,
-        near=near or SIX_DIGITS,
+        sign=DIGITS,
         before=re.compile(before, re.IGNORECASE) if before else None,
     )
 
 
-SIX_DIGITS: Final = re.compile(r"\d(?:[ .\-/()]{0,2}\d){5}")
+DIGITS: Final = _sign(  # six that stand together, or those of a codice fiscale
+    r"\d(?:(?:[ .\-/()]{0,2}\d){5}|\d[A-EHLMPR-Ta-ehlmpr-t]\d{2}[A-Za-z]\d{3}[A-Za-z])"
+)
 _D: Final = r"\d(?<![\w.+\-/]\d)"  # a digit that begins a word
 _L: Final = r"[A-Za-z](?<![\w.+-]\w)"  # a letter that does
 _E: Final = r"(?!\w)"  # where a word ends
 
 _VALUE: Final = r"(?P<value>[^\s\"'<>,;(){}\[\]]{8,200})"
 
+_KEYWORDS: Final = _sign(  # with what tells that a value follows
+    *(
+        word + r"(?:[\"']?\s{0,3}[:=]|\s{1,3}(?:is|es|é|è)t?\s)"
+        for word in ("passw(?:or[dt]|d)", "pwd", "contraseña", "mot de passe", "senha", "secret", "key", "token")
+    ),
+    reach=(8, 204),
+    in_lower_case=True,
+)
+
 SECRET: Final = (
+    Pattern(
+        Kind.SECRET,
+        re.compile(
+            r"(?<![\w-])(?:ya29\.[\w-]{20,400}|SG\.[\w-]{16,64}\.[\w-]{16,64}"
+            r"|eyJ[\w-]{8,4096}\.eyJ[\w-]{8,8192}\.[\w-]{8,2048})"
+        ),
+        sign=_sign(r"ya29\.", r"SG\.[\w-]{16}", r"eyJ[\w-]{8}", reach=(0, 4096 + 8192 + 2048)),
+    ),
     Pattern(
         Kind.SECRET,
         re.compile(
             r"(?<![\w-])(?:sk-(?:ant-|proj-|or-)?[\w-]{16,200}|github_pat_\w{22,200}|xox[abeoprs]-[\w-]{10,200}"
             r"|(?:gh[pousr]|hf|npm|dop_v1|r8|rk_live|sk_live|sk_test|pk_live|whsec|shpat|gsk)_\w{16,200}"
-            r"|(?:glpat|xai|pplx)-[\w-]{16,200}|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[\w-]{35}|ya29\.[\w-]{20,400}"
-            r"|SG\.[\w-]{16,64}\.[\w-]{16,64}|eyJ[\w-]{8,4096}\.eyJ[\w-]{8,8192}\.[\w-]{8,2048})"
+            r"|(?:glpat|xai|pplx)-[\w-]{16,200}|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[\w-]{35})"
         ),
-        words=(
-            *("sk-", "github_pat_", "xox", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "hf_", "npm_", "dop_v1_", "r8_"),
-            *("_live_", "sk_test_", "whsec_", "shpat_", "gsk_", "glpat-", "xai-", "pplx-", "akia", "asia", "aiza"),
-            *("ya29.", "sg.", "eyj"),
-        ),
+        sign=_sign(r"_\w{16}", r"-(?<=[abekoprstix]-)[\w-]{10}", r"A(?:KIA|SIA)[A-Z0-9]{16}", r"AIza", reach=(12, 200)),
     ),
     Pattern(
         Kind.SECRET,
@@ -132,7 +159,6 @@ SECRET: Final = (
             r"-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY-----[\s\S]{16,16384}?"
             r"-----END (?:[A-Z]{2,12} ){0,3}PRIVATE KEY-----"
         ),
-        words=("private key-----",),
     ),
     Pattern(
         Kind.SECRET,
@@ -141,9 +167,7 @@ SECRET: Final = (
             r"|auth[_ -]?token|access[_ -]?token|client[_ -]?secret|token)\b[\"']?\s{0,3}[:=]\s{0,3}[\"']?)" + _VALUE
         ),
         _is_mixed,
-        words=("passw", "pwd", "contraseña", "mot de passe", "senha", "secret", "key", "token"),
-        near=re.compile(r"[:=]\s{0,3}[\"']?[^\s\"'<>,;(){}\[\]]{8}"),
-        reach=(24, 200),
+        sign=_KEYWORDS,
     ),
     Pattern(
         Kind.SECRET,
@@ -152,33 +176,26 @@ SECRET: Final = (
             r"(?:is|ist|es|é|est|è)\s{1,3}[\"']?)" + _VALUE
         ),
         _is_mixed,
-        words=("password ", "passwort ", "contraseña ", "passe est", "senha ", "secret is", "key is", "token is"),
+        sign=_KEYWORDS,
     ),
-    Pattern(
-        Kind.SECRET,
-        re.compile(r"://[^\s:/@]{1,64}:(?P<value>[^\s@/]{3,128})@"),
-        words=("://",),
-        near=re.compile("://"),
-        reach=(0, 200),
-    ),
+    Pattern(Kind.SECRET, re.compile(r"://[^\s:/@]{1,64}:(?P<value>[^\s@/]{3,128})@")),
 )
 EMAIL: Final = Pattern(
     Kind.EMAIL,
     re.compile(r"(?<![\w.%+-])[\w.%+'-]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![\w-])"),
-    near=re.compile("@"),
-    reach=(65, 320),
+    sign=_sign("@", reach=(65, 320)),
 )
 IBAN: Final = Pattern(
     Kind.IBAN,
     re.compile(_L + r"[A-Za-z]\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?" + _E),
     _is_iban,
     length=_length_of_iban,
-    near=SIX_DIGITS,
+    sign=DIGITS,
 )
-CARD: Final = Pattern(Kind.CARD, re.compile(_D + r"(?:[ -]?\d){12,18}" + _E), _is_card, near=SIX_DIGITS)
+CARD: Final = Pattern(Kind.CARD, re.compile(_D + r"(?:[ -]?\d){12,18}" + _E), _is_card, sign=DIGITS)
 NATIONAL: Final = (
     _national("us", _D + r"\d{2}-\d{2}-\d{4}" + _E),
-    _national("us", _D + r"\d{8}" + _E, words=("ssn", "social security"), before=r"\b(?:ssn|social security)\D{0,20}$"),
+    _national("us", _D + r"\d{8}" + _E, before=r"\b(?:ssn|social security)\D{0,20}$"),
     _national("uk", _L + r"[A-Za-z] ?\d{2} ?\d{2} ?\d{2} ?[A-Da-d]" + _E),
     _national("fr", r"[12](?<![\w.+\-/]\d) ?\d{2} ?[01]\d ?(?:\d{2}|2[ABab]) ?\d{3} ?\d{3} ?\d{2}" + _E),
     _national("es", _D + r"\d{7}-?[A-Za-z]" + _E),
@@ -186,35 +203,30 @@ NATIONAL: Final = (
     _national(
         "it",
         _L + r"[A-Za-z]{5}\d{2}[A-EHLMPR-Ta-ehlmpr-t]\d{2}[A-Za-z]\d{3}[A-Za-z]" + _E,
-        near=re.compile(r"\d{2}[A-EHLMPR-Ta-ehlmpr-t]\d{2}[A-Za-z]\d{3}[A-Za-z]"),
     ),
     _national("br", _D + r"\d{2}\.\d{3}\.\d{3}-\d{2}" + _E),
-    _national("br", _D + r"\d{10}" + _E, words=("cpf",), before=r"\bcpf\D{0,20}$"),
+    _national("br", _D + r"\d{10}" + _E, before=r"\bcpf\D{0,20}$"),
     _national("de", _D + r"\d \d{3} \d{3} \d{3}" + _E),
-    _national(
-        "de", _D + r"\d{10}" + _E, words=("steuer", "idnr", "tax id"), before=r"(?:steuer|idnr|tax id)[^\d\n]{0,32}$"
-    ),
+    _national("de", _D + r"\d{10}" + _E, before=r"(?:steuer|idnr|tax id)[^\d\n]{0,32}$"),
     _national(
         "nl",
         _D + r"(?:\d{8}|\d{3}\.\d{2}\.\d{3})" + _E,
-        words=("bsn", "burgerservice", "sofi"),
         before=r"(?:\bbsn|burgerservice|sofi)[^\d\n]{0,24}$",
     ),
-    _national("pl", _D + r"\d{10}" + _E, words=("pesel",), before=r"\bpesel[^\d\n]{0,24}$"),
+    _national("pl", _D + r"\d{10}" + _E, before=r"\bpesel[^\d\n]{0,24}$"),
 )
 IP: Final = (
     Pattern(
         Kind.IP,
         re.compile(r"\d(?<![\w.]\d)\d{0,2}(?:\.\d{1,3}){3}(?!\w|\.\d)"),
         _is_ip,
-        near=re.compile(r"\.\d{1,3}\."),
-        reach=(4, 12),
+        sign=_sign(r"\.\d{1,3}\.", reach=(4, 12)),
     ),
     Pattern(
         Kind.IP,
         re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])"),
         _is_ip,
-        near=re.compile(r":(?::|[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:)"),
+        sign=_sign(r":(?::|[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4}:)"),
     ),
 )
 _PHONE_WORDS: Final = re.compile(
@@ -226,25 +238,23 @@ _PHONE_WORDS: Final = re.compile(
 _IN_GROUPS: Final = r"(?:[ .\-/]?(?:\d|\(\d{1,4}\)))"
 _NO_DATE: Final = r"(?!\d[/.\-]\d{1,2}[/.\-]\d{4}(?!\d))"  # after its first digit, 0
 PHONE: Final = (
-    Pattern(Kind.PHONE, re.compile(r"\+(?<![\w+]\+)[1-9]" + _IN_GROUPS + "{6,14}" + _E), _is_phone, near=SIX_DIGITS),
-    Pattern(
-        Kind.PHONE, re.compile(r"00(?<![\w.+\-/]00)[1-9]" + _IN_GROUPS + "{8,13}" + _E), _is_phone, near=SIX_DIGITS
-    ),
+    Pattern(Kind.PHONE, re.compile(r"\+(?<![\w+]\+)[1-9]" + _IN_GROUPS + "{6,14}" + _E), _is_phone, sign=DIGITS),
+    Pattern(Kind.PHONE, re.compile(r"00(?<![\w.+\-/]00)[1-9]" + _IN_GROUPS + "{8,13}" + _E), _is_phone, sign=DIGITS),
     Pattern(
         Kind.PHONE,
         re.compile(r"\((?<![\w+(.-]\()\d{2,5}\)[ .\-/]?\d{2,5}(?:[ .\-/]?\d{2,5}){1,3}" + _E),
         _is_phone,
-        near=SIX_DIGITS,
+        sign=DIGITS,
     ),
-    Pattern(Kind.PHONE, re.compile(r"[2-9](?<![\w.+\-/]\d)\d{2}([.\-])[2-9]\d{2}\1\d{4}" + _E), near=SIX_DIGITS),
-    Pattern(Kind.PHONE, re.compile(r"0(?<![\w.+\-/]0)[1-9](?:([ .\-])\d{2})(?:\1\d{2}){3}" + _E), near=SIX_DIGITS),
+    Pattern(Kind.PHONE, re.compile(r"[2-9](?<![\w.+\-/]\d)\d{2}([.\-])[2-9]\d{2}\1\d{4}" + _E), sign=DIGITS),
+    Pattern(Kind.PHONE, re.compile(r"0(?<![\w.+\-/]0)[1-9](?:([ .\-])\d{2})(?:\1\d{2}){3}" + _E), sign=DIGITS),
     Pattern(
         Kind.PHONE,
         re.compile(r"0(?<![\w.+\-/]0)(?<!\d 0)" + _NO_DATE + r"\d{1,4}[ \-/]\d{2,8}(?:[ \-/]\d{2,8}){0,4}" + _E),
         _is_phone,
-        near=SIX_DIGITS,
+        sign=DIGITS,
     ),
-    Pattern(Kind.PHONE, re.compile(_D + r"(?:[ .\-/]?\d){6,13}" + _E), _is_phone, near=SIX_DIGITS, before=_PHONE_WORDS),
+    Pattern(Kind.PHONE, re.compile(_D + r"(?:[ .\-/]?\d){6,13}" + _E), _is_phone, sign=DIGITS, before=_PHONE_WORDS),
 )
 
 PATTERNS: Final[tuple[Pattern, ...]] = (*SECRET, EMAIL, IBAN, CARD, *NATIONAL, *IP, *PHONE)

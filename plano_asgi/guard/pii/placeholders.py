@@ -2,14 +2,16 @@
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from plano_asgi.guard.pii.detection import EVERY_KIND, find_personal
-from plano_asgi.guard.pii.kinds import Kind
+from plano_asgi.guard.pii.detection import Finding, find_personal
+from plano_asgi.guard.pii.kinds import label_of
 
-PLACEHOLDER: Final = re.compile(r"\[(?:" + "|".join(kind.label for kind in Kind) + r")_\d{1,9}\]")
-LONGEST_PLACEHOLDER: Final = max(len(kind.label) for kind in Kind) + len("[_]") + 9
+MOST_LABEL_CHARS: Final = 32
+PLACEHOLDER: Final = re.compile(rf"\[[A-Z][A-Z0-9_]{{0,{MOST_LABEL_CHARS - 1}}}_[0-9]{{1,9}}\]")
+LONGEST_PLACEHOLDER: Final = MOST_LABEL_CHARS + len("[_]") + 9
 
 
 class Placeholders:
@@ -19,33 +21,29 @@ class Placeholders:
     same. What already looks like a placeholder in the caller's own texts is left alone, and its number not given away.
     """
 
-    def __init__(self, texts: Iterable[str], *, kinds: Collection[Kind] = EVERY_KIND) -> None:
+    def __init__(self, texts: Iterable[str], *, find: Callable[[str], Sequence[Finding]] = find_personal) -> None:
         """Take note of everything in a call's texts that looks like a placeholder.
 
         Args:
             texts: All texts of the call.
-            kinds: What is to be masked.
+            find: Returns what is to be masked, in its order, without overlaps.
         """
-        self._kinds = frozenset(kinds)
+        self._find = find
         self._taken = {found for text in texts if "[" in text for found in PLACEHOLDER.findall(text)}
-        self._by_value: dict[tuple[Kind, str], str] = {}
+        self._by_value: dict[tuple[str, str], str] = {}
         self._values: dict[str, str] = {}
-        self._next = dict.fromkeys(Kind, 1)
+        self._given = Counter[str]()
 
     @property
-    def found(self) -> dict[Kind, int]:
+    def found(self) -> dict[str, int]:
         """How many different values of each kind were masked; holds none of them."""
-        return {
-            kind: sum(kept is kind for kept, _ in self._by_value)
-            for kind in Kind
-            if any(kept is kind for kept, _ in self._by_value)
-        }
+        return dict(Counter(str(kind) for kind, _ in self._by_value))
 
     def mask(self, text: str) -> str:
         """Return a text with a placeholder in the place of everything personal."""
         parts: list[str] = []
         end = 0
-        for finding in find_personal(text, self._kinds):
+        for finding in self._find(text):
             parts += (text[end : finding.start], self._placeholder(finding.kind, text[finding.start : finding.end]))
             end = finding.end
         return "".join((*parts, text[end:])) if parts else text
@@ -69,16 +67,16 @@ class Placeholders:
         value = self._values.get(placeholder, placeholder)
         return json.dumps(value, ensure_ascii=False)[1:-1] if in_json else value
 
-    def _placeholder(self, kind: Kind, value: str) -> str:
+    def _placeholder(self, kind: str, value: str) -> str:
         known = self._by_value.get((kind, value))
         if known is None:
             known = self._by_value[kind, value] = self._new(kind)
             self._values[known] = value
         return known
 
-    def _new(self, kind: Kind) -> str:
+    def _new(self, kind: str) -> str:
         while True:
-            placeholder = f"[{kind.label}_{self._next[kind]}]"
-            self._next[kind] += 1
+            self._given[kind] += 1
+            placeholder = f"[{label_of(kind)}_{self._given[kind]}]"
             if placeholder not in self._taken:
                 return placeholder

@@ -5,7 +5,7 @@ from typing import Final
 
 from plano_asgi.guard.pii.placeholders import LONGEST_PLACEHOLDER, Placeholders
 
-_MAY_BEGIN_ONE: Final = re.compile(r"\[[A-Z_]{0,12}\d{0,9}\Z")
+_MAY_BEGIN_ONE: Final = re.compile(rf"\[(?:[A-Z][A-Z0-9_]{{0,{LONGEST_PLACEHOLDER}}})?\Z")
 
 
 class TextRestorer:
