@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from plano_asgi.decisions import Attempt
-from plano_asgi.errors import CallError
+from plano_asgi.errors import CallError, ForwardingError
 from plano_asgi.providers import ModelProvider
 from plano_asgi.upstream.access import Access, Sign
 from plano_asgi.upstream.answers import ForwardedAnswer
@@ -88,8 +88,7 @@ class Forwarder:
         """
         until, models_asked, said = monotonic() + self._deadlines.total_s, 0, ""
         course = Course(candidates, rules=self._rules, breakers=self._breakers)
-        failures: list[Failure] = []
-        unsaid: list[CallError] = []
+        failures, unsaid = list[Failure](), list[CallError]()
         while (step := course.next()) and monotonic() + step.wait_s < until:
             await anyio.sleep(step.wait_s)
             candidate = step.candidate
@@ -104,8 +103,7 @@ class Forwarder:
                 unsaid.append(outcome.error)
                 course.give_back()
                 continue
-            failure = outcome.failure or Failure(kind=FailureKind.UNUSABLE)
-            failures.append(failure)
+            failures.append(failure := outcome.failure or Failure(kind=FailureKind.UNUSABLE))
             if outcome.has_other_key:
                 course.at_once(candidate)
                 continue
@@ -117,8 +115,13 @@ class Forwarder:
                 said = await said_by(outcome.answer) or said
         if unsaid and not failures:
             raise unsaid[0]
+        raise self._nobody_answered(candidates, trail, failures, said)
+
+    def _nobody_answered(
+        self, candidates: Sequence[Candidate], trail: Sequence[Attempt], failures: Sequence[Failure], said: str
+    ) -> ForwardingError:
         rest_s = min((self._breakers.rest_s(candidate.model) for candidate in candidates), default=0.0)
-        raise nobody_answered(trail, failures, said=said, rest_s=rest_s, names_models=self._names_models)
+        return nobody_answered(trail, failures, said=said, rest_s=rest_s, names_models=self._names_models)
 
     async def fetch(
         self, provider: ModelProvider, resource: StoredResource, *, client_headers: RawHeaders
