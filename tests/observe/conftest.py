@@ -57,7 +57,7 @@ class Provider:
         return StreamingResponse((f"data: {text}\n\n" for text in texts), media_type="text/event-stream")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running_provider(serve: Callable[[Starlette], str]) -> Provider:
     """Serve the provider."""
     provider = Provider()
