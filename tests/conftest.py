@@ -10,12 +10,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 from threading import Thread
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import httpx
@@ -62,32 +62,37 @@ def settings_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Set
     return load
 
 
-@pytest.fixture(scope="session")
-def app_of(settings_of: Callable[[str], Settings]) -> Iterator[Callable[..., Starlette]]:
+@pytest.fixture(scope="module")
+def routers() -> Iterator[ExitStack]:
+    """Return what closes the routers that a module's tests have made."""
+    with ExitStack() as routers:
+        yield routers
+
+
+@pytest.fixture(scope="module")
+def app_of(settings_of: Callable[[str], Settings], routers: ExitStack) -> Callable[..., Starlette]:
     """Return what makes the service of a YAML text, with the classifier it names or the one given."""
-    with ExitStack() as routers:
 
-        def make(text: str, classifier: Classifier | None = None) -> Starlette:
-            settings = settings_of(text)
-            router = build_router(settings, classifier=classifier)
-            routers.callback(router.close)
-            return create_app(settings, router)
+    def make(text: str, classifier: Classifier | None = None) -> Starlette:
+        settings = settings_of(text)
+        router = build_router(settings, classifier=classifier)
+        routers.callback(router.close)
+        return create_app(settings, router)
 
-        yield make
+    return make
 
 
-@pytest.fixture(scope="session")
-def behind(settings_of: Callable[[str], Settings]) -> Iterator[Callable[..., PlanoMiddleware]]:
+@pytest.fixture(scope="module")
+def behind(settings_of: Callable[[str], Settings], routers: ExitStack) -> Callable[..., PlanoMiddleware]:
     """Return what puts an app behind the middleware of a YAML text, with the classifier given."""
-    with ExitStack() as routers:
 
-        def wrap(app: ASGIApp, text: str, classifier: Classifier | None = None) -> PlanoMiddleware:
-            settings = settings_of(text)
-            router = build_router(settings, classifier=classifier)
-            routers.callback(router.close)
-            return PlanoMiddleware(app, settings=settings, router=router)
+    def wrap(app: ASGIApp, text: str, classifier: Classifier | None = None) -> PlanoMiddleware:
+        settings = settings_of(text)
+        router = build_router(settings, classifier=classifier)
+        routers.callback(router.close)
+        return PlanoMiddleware(app, settings=settings, router=router)
 
-        yield wrap
+    return wrap
 
 
 @dataclass
@@ -194,29 +199,44 @@ def ask() -> Callable[..., httpx.Response]:
     return send
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve() -> Iterator[Callable[[ASGIApp], str]]:
-    """Return what serves an app on a free port of loopback until the last test is over, and gives its URL."""
-    with ExitStack() as servers:
-        yield lambda app: servers.enter_context(_running(app))
+    """Return what serves an app on a free port of loopback until the module's last test is over, and gives its URL."""
+    servers: list[RunningServer] = []
+
+    def start(app: ASGIApp) -> str:
+        servers.append(RunningServer.of(app))
+        return servers[-1].url
+
+    yield start
+    for server in servers:
+        server.server.should_exit = True  # all at once: each takes a moment to notice
+    for server in servers:
+        server.thread.join(10)
+        assert not server.thread.is_alive(), "the server did not stop"
 
 
-@contextmanager
-def _running(app: ASGIApp) -> Iterator[str]:
-    """Serve an app as a plain uvicorn would, give its URL, and stop it."""
-    listener = socket.socket(proto=socket.IPPROTO_TCP)  # named, so that asyncio switches Nagle's algorithm off
-    listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http="h11", loop="asyncio", lifespan="on", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.005)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
-    assert not thread.is_alive(), "the server did not stop"
+@dataclass(frozen=True)
+class RunningServer:
+    """A plain uvicorn in a thread."""
+
+    server: uvicorn.Server
+    thread: Thread
+    url: str
+
+    @classmethod
+    def of(cls, app: ASGIApp) -> Self:
+        """Serve an app."""
+        listener = socket.socket(proto=socket.IPPROTO_TCP)  # named, so that asyncio switches Nagle's algorithm off
+        listener.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(app, http="h11", loop="asyncio", lifespan="on", log_config=None, access_log=False)
+        server = uvicorn.Server(config)
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.005)
+        return cls(server, thread, f"http://127.0.0.1:{listener.getsockname()[1]}")
 
 
 @dataclass(frozen=True)
@@ -243,44 +263,38 @@ class Launched:
         return self.process.wait(20)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Launched]]:
     """Return what starts a server's command, `{port}` in it being a free one, and waits until it answers.
 
-    Its environment holds what is given and nothing of this machine's but what programs need to be found.
+    Its environment holds what is given and nothing of this machine's but what programs need to be found. The servers
+    are stopped when the module's last test is over.
     """
-    with ExitStack() as servers:
+    started: list[subprocess.Popen[bytes]] = []
 
-        def start(command: Sequence[str], *, folder: Path, environ: Mapping[str, str]) -> Launched:
-            with socket.create_server(("127.0.0.1", 0)) as probe:
-                port = probe.getsockname()[1]
-            words = [word.replace("{port}", str(port)) for word in command]
-            written = tmp_path_factory.mktemp("launched")
-            return servers.enter_context(_launched(words, port, folder, environ, written))
-
-        yield start
-
-
-@contextmanager
-def _launched(
-    words: Sequence[str], port: int, folder: Path, environ: Mapping[str, str], written: Path
-) -> Iterator[Launched]:
-    """Run a server until it is stopped, or the last test is over."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    home = {"HOME": str(written), "PATH": path}
-    with (written / "stdout").open("wb") as out, (written / "stderr").open("wb") as err:
-        process = subprocess.Popen(words, cwd=folder, env={**home, **environ}, stdout=out, stderr=err)
-    launched = Launched(f"http://127.0.0.1:{port}", process, written)
-    try:
+    def start(command: Sequence[str], *, folder: Path, environ: Mapping[str, str]) -> Launched:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        words = [word.replace("{port}", str(port)) for word in command]
+        written = tmp_path_factory.mktemp("launched")
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        home = {"HOME": str(written), "PATH": path}
+        with (written / "stdout").open("wb") as out, (written / "stderr").open("wb") as err:
+            process = subprocess.Popen(words, cwd=folder, env={**home, **environ}, stdout=out, stderr=err)
+        started.append(process)
+        launched = Launched(f"http://127.0.0.1:{port}", process, written)
         with httpx.Client(trust_env=False, timeout=10) as client:
             while not _answers(client, launched.url):
                 assert process.poll() is None, f"{words[0]} did not start:\n{launched.complained}"
                 time.sleep(0.05)
-        yield launched
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(20)
+        return launched
+
+    yield start
+    running = [process for process in started if process.poll() is None]
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.wait(20)
 
 
 def _answers(client: httpx.Client, url: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from threading import Event
 from typing import Any, Final
 
+import anyio
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -110,22 +111,40 @@ def test_classification_past_its_deadline_still_serves_the_next_call(service: Se
     assert len(classifier.calls) == 1
 
 
-def test_full_queue_is_told_at_once(service: Service, ask: Ask) -> None:
+@pytest.mark.anyio
+async def test_full_queue_is_told_at_once(service: Service) -> None:
     """A call that finds the queue full is not kept waiting for a place in it."""
-    may_answer = Event()
-    app = service(
-        FixedClassifier(CONFIDENT, before=lambda: may_answer.wait(10)),
-        REJECT + "classifier: {threads: 1, queue: 1, deadline_ms: 20}\n",
-    )
+    has_begun, may_answer = Event(), Event()
 
+    def hold_up() -> None:
+        """Keep the only thread busy."""
+        has_begun.set()
+        may_answer.wait(30)
+
+    classifier = FixedClassifier(CONFIDENT, before=hold_up)
+    app = service(classifier, REJECT + "classifier: {threads: 1, queue: 1, deadline_ms: 30000}\n")
+    transport = httpx.ASGITransport(app)
+    statuses: dict[int, int] = {}
+
+    async def call(number: int) -> None:
+        """Make a call."""
+        body = {"messages": [{"role": "user", "content": f"call {number}"}]}
+        statuses[number] = (await client.post(CHAT, json=body)).status_code
+
+    client = httpx.AsyncClient(transport=transport, base_url="http://plano.test")
     with capture_logs() as events:
-        for number in range(3):
-            answer = ask(app, "POST", CHAT, json={"messages": [{"role": "user", "content": f"call {number}"}]})
-    may_answer.set()
+        async with client, anyio.create_task_group() as tasks:
+            tasks.start_soon(call, 0)
+            assert await anyio.to_thread.run_sync(has_begun.wait, 10)
+            tasks.start_soon(call, 1)
+            await anyio.wait_all_tasks_blocked()
+            await call(2)
+            refused = dict(statuses)
+            may_answer.set()
 
-    assert answer.status_code == 503
+    assert (refused, statuses) == ({2: 503}, {0: 200, 1: 200, 2: 503})
     failures = [event["error"] for event in events if event["event"] == "plano.classifier_failed"]
-    assert failures == ["ClassifierTimeoutError", "ClassifierTimeoutError", "ClassifierSaturatedError"]
+    assert failures == ["ClassifierSaturatedError"]
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack[:24])

@@ -25,23 +25,31 @@ class SaidBefore:
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         """Remember these."""
-        self._by_size: dict[int, list[tuple[str, frozenset[str]]]] = defaultdict(list)
+        self._by_mark: dict[str, list[tuple[str, frozenset[str]]]] = defaultdict(list)
         for text in texts:
             self.add(text)
 
     def add(self, text: str) -> None:
         """Remember a text."""
-        self._by_size[len(words(text))].append((text, words(text)))
+        own = words(text)
+        for mark in _marks(own):
+            self._by_mark[mark].append((text, own))
 
     def like(self, text: str) -> Iterator[str]:
         """Yield the texts that are nearly this one; none for a text of few words."""
         own = words(text)
         if len(own) < FEWEST_WORDS:
             return
-        for size in range(math.ceil(ALIKE * len(own)), int(len(own) / ALIKE) + 1):
-            for other, theirs in self._by_size[size]:
-                if len(own & theirs) >= ALIKE * len(own | theirs):
-                    yield other
+        marked = {other: theirs for mark in _marks(own) for other, theirs in self._by_mark[mark]}
+        for other, theirs in marked.items():
+            if len(own & theirs) >= ALIKE * len(own | theirs):
+                yield other
+
+
+def _marks(own: frozenset[str]) -> list[str]:
+    """Return some words of a text, of which any text like it has one among its own: too few are left without them."""
+    rarest_first = sorted(own, key=lambda word: (-len(word), word))
+    return rarest_first[: len(own) - math.ceil(ALIKE * len(own)) + 1]
 
 
 def words(text: str) -> frozenset[str]:

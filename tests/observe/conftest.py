@@ -100,7 +100,7 @@ def events(*told: Mapping[str, Any]) -> Response:
     return StreamingResponse(texts, media_type="text/event-stream")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running_provider(serve: Callable[[Starlette], str]) -> Provider:
     """Serve the provider."""
     provider = Provider()
