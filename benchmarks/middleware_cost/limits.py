@@ -65,7 +65,7 @@ async def _in_redis(effort: Effort, url: str) -> Figures:
     document = read_document(body_of(0))
 
     async def reserve() -> None:
-        admission = await governor.admission(CALLER, document, route=None)
+        admission = await governor.admission(CALLER, document, route=None, models=["openai/gpt-4o"])
         await admission.admit("openai/gpt-4o")
 
     async def round_trip() -> None:
@@ -95,7 +95,7 @@ def _call(counters: Counters) -> Callable[[], Awaitable[None]]:
     governor, document = _governor(counters), read_document(body_of(0))
 
     async def call() -> None:
-        admission = await governor.admission(CALLER, document, route=None)
+        admission = await governor.admission(CALLER, document, route=None, models=["openai/gpt-4o"])
         await admission.admit("openai/gpt-4o")
         await admission.settle(USED)
 
