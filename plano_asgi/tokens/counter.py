@@ -1,5 +1,6 @@
 """`TokenCounter`: how many tokens a call has for each model that may read it."""
 
+import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from threading import Lock, Thread
@@ -65,6 +66,7 @@ class TokenCounter:
         self._deadline_s = deadline_s
         self._load_s = load_s
         self._loading: Thread | None = None
+        self._begun_in: int | None = None
         self._lock = Lock()
 
     @property
@@ -73,20 +75,21 @@ class TokenCounter:
         return tuple({id(found): found for of in self._models.values() if (found := of.tokenizer)}.values())
 
     def load(self) -> None:
-        """Load what is not loaded yet; blocks for `load_s` seconds at the most, and goes on beside the calls then."""
-        missing = [tokenizer for tokenizer in self.tokenizers if tokenizer.counter is None]
-        if not missing:
-            return
-        with self._lock:
-            if self._loading is None or not self._loading.is_alive():  # nor is a thread of the parent's in a fork
-                self._loading = Thread(target=_load, args=(missing,), name="plano-tokenizers", daemon=True)
-                self._loading.start()
-            loading = self._loading
-        loading.join(self._load_s)
+        """Load what is not loaded yet; blocks for `load_s` seconds at the most, and goes on beside the calls then.
+
+        Where nobody calls this, the first count of each process begins to load, and does not wait.
+        """
+        self._begin()
+        if self._loading:
+            self._loading.join(self._load_s)
 
     def is_exact(self, model: str) -> bool:
         """Return whether a qualified model's own tokenizer counts now."""
         return self._of(model).counter is not None
+
+    def has_tokenizer(self, model: str) -> bool:
+        """Return whether a qualified model's own tokenizer counts, once it is loaded."""
+        return self._asked_for(model).tokenizer is not None
 
     def counts(self, said: Said, models: Iterable[str]) -> dict[str, int]:
         """Return how many tokens a call has for each of the qualified models; blocks for as long as that takes."""
@@ -134,9 +137,24 @@ class TokenCounter:
     def _counted(self, said: Said, counter: TextCounter | None) -> Counted:
         return counter.count(said.texts, deadline_s=self._deadline_s) if counter else Counted(0, said.texts)
 
+    def _begin(self) -> None:
+        """Load what is not loaded yet on a thread; once at a time."""
+        with self._lock:
+            self._begun_in = os.getpid()
+            missing = [tokenizer for tokenizer in self.tokenizers if tokenizer.counter is None]
+            if missing and (self._loading is None or not self._loading.is_alive()):
+                self._loading = Thread(target=_load, args=(missing,), name="plano-tokenizers", daemon=True)
+                self._loading.start()
+
     def _of(self, model: str) -> ModelTokens:
+        """Return how a model's tokens are counted, having seen to it that its tokenizer comes."""
         if not self._models:
             return BY_RULE
+        if self._begun_in != os.getpid():
+            self._begin()
+        return self._asked_for(model)
+
+    def _asked_for(self, model: str) -> ModelTokens:
         return self._models.get(model) or self._models.get(f"{model.partition('/')[0]}/*") or BY_RULE
 
 

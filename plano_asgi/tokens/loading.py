@@ -3,7 +3,6 @@
 import os
 import tempfile
 from hashlib import sha1
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -58,7 +57,11 @@ def load_encoding(name: str) -> Tokenize:
 
 def has_tiktoken() -> bool:
     """Return whether the extra is installed."""
-    return find_spec("tiktoken") is not None
+    try:
+        import tiktoken  # noqa: F401, PLC0415 - of an extra
+    except ImportError:
+        return False
+    return True
 
 
 def encoding_of(model_name: str) -> str | None:

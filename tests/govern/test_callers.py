@@ -83,6 +83,54 @@ def test_one_key_is_one_caller_however_it_is_shown(headers: list[tuple[bytes, by
     assert Caller(headers).api_keys == ("sk-1",)
 
 
+def test_a_call_counts_against_every_key_that_it_shows() -> None:
+    """Another key beside one's own, or the same header twice, is no way around a limit for each key."""
+    own = (b"authorization", b"Bearer own")
+    dodges = [
+        Caller([own]),
+        Caller([(b"x-api-key", b"made-up-1"), own]),
+        Caller([own, (b"authorization", b"Bearer made-up-2")]),
+        Caller([(b"api-key", b"own")]),
+        Caller([(b"authorization", b"Bearer another")]),
+    ]
+
+    assert admitted((Part.API_KEY,), *dodges) == [True, False, False, False, True]
+
+
+def test_more_keys_than_a_caller_has_are_none() -> None:
+    """However many keys a call shows, it costs no more counters than four; those with more share one limit."""
+    many = [Caller([(b"x-api-key", f"{call}-{key}".encode()) for key in range(5)]) for call in range(2)]
+    four = Caller([(b"x-api-key", str(key).encode()) for key in range(4)])
+
+    assert len(four.api_keys) == 4
+    assert admitted((Part.API_KEY,), *many, Caller([]), four) == [True, False, False, True]
+
+
+def test_a_caller_with_several_keys_is_told_of_the_limit_with_the_least_left() -> None:
+    """One limit is told once, as it stands for the key that has used the most of it; the other is settled too."""
+    window = SlidingWindow(60)
+    governor = Governor(
+        quotas=(Quota(name="all", measure=Measure.INPUT_TOKENS, limit=1_000, window=window, per=(Part.API_KEY,)),),
+        counters=MemoryCounters(),
+        allow_lists=(),
+        prices=WrittenPrices({}, otherwise=None),
+        pseudonyms=Pseudonyms(b"secret"),
+    )
+
+    async def run() -> list[list[tuple[str, int]]]:
+        """Use one key, then both, then the other."""
+        document, told = read_document(orjson.dumps(CALL)), []
+        for keys in ([b"one"], [b"one", b"two"], [b"two"]):
+            caller = Caller([(b"x-api-key", key) for key in keys])
+            admission = await governor.admission(caller, document, route=None, models=["openai/gpt-4o"])
+            await admission.admit("openai/gpt-4o")
+            await admission.settle(Usage(input_tokens=50))
+            told.append([(counted.quota.name, counted.standing.used) for counted in admission.counted])
+        return told
+
+    assert anyio.run(run) == [[("all", 0)], [("all", 50)], [("all", 50)]]
+
+
 def test_pseudonyms_tell_parts_apart_and_give_nothing_away() -> None:
     """The same parts have the same name, others another, with another secret all are others; none shows its parts."""
     names = Pseudonyms(b"secret")
