@@ -13,7 +13,7 @@ from plano_asgi.providers import ChatOverhead
 from plano_asgi.tokens.late_tokenizer import LateTokenizer
 from plano_asgi.tokens.rule import tokens_by_rule
 from plano_asgi.tokens.said import Said
-from plano_asgi.tokens.text_counter import Counted, TextCounter
+from plano_asgi.tokens.text_counter import Counted, LookedUp, TextCounter
 
 TOKENS_PER_FILE: Final = 1_000
 SEALED_BYTES_PER_TOKEN: Final = 4
@@ -91,30 +91,24 @@ class TokenCounter:
         """Return whether a qualified model's own tokenizer counts, once it is loaded."""
         return self._asked_for(model).tokenizer is not None
 
-    def counts(self, said: Said, models: Iterable[str]) -> dict[str, int]:
+    def counts(self, said: Said, models: Collection[str]) -> dict[str, int]:
         """Return how many tokens a call has for each of the qualified models; blocks for as long as that takes."""
-        known: dict[TextCounter | None, int] = {}
-        found: dict[str, int] = {}
-        for model in models:
-            of = self._of(model)
-            counter = of.counter
-            if counter not in known:
-                counted = self._counted(said, counter)
-                known[counter] = counted.tokens + tokens_by_rule(counted.left)
-            found[model] = known[counter] + _tokens_beside(said, of.overhead)
-        return found
+        return self._counts(said, models, self._looked_up(said, models))
 
     async def acounts(self, said: Said, models: Collection[str]) -> dict[str, int]:
         """Return the same as `counts`; on a thread where it takes too long for an event loop."""
-        if self.takes_long(said, models):
+        if said.characters > LONG_CHARACTERS:
             return await anyio.to_thread.run_sync(self.counts, said, models)
-        return self.counts(said, models)
+        looked_up = self._looked_up(said, models)
+        if any(found.unknown_characters > LONG_TO_TOKENIZE for found in looked_up.values()):
+            return await anyio.to_thread.run_sync(self._counts, said, models, looked_up)
+        return self._counts(said, models, looked_up)
 
-    def least(self, said: Said, models: Iterable[str]) -> dict[str, int]:
+    def least(self, said: Said, models: Collection[str]) -> dict[str, int]:
         """Return how many tokens the texts have at the least for each of the qualified models; blocks as `counts`."""
-        found = {}
+        looked_up, found = self._looked_up(said, models), {}
         for model in models:
-            counted = self._counted(said, self._of(model).counter)
+            counted = self._counted(said, self._of(model).counter, looked_up)
             found[model] = counted.tokens + sum(map(len, counted.left)) // MOST_CHARACTERS_PER_TOKEN
         return found
 
@@ -124,18 +118,36 @@ class TokenCounter:
             return await anyio.to_thread.run_sync(self.least, said, models)
         return self.least(said, models)
 
-    def takes_long(self, said: Said, models: Iterable[str]) -> bool:
+    def takes_long(self, said: Said, models: Collection[str]) -> bool:
         """Return whether counting takes too long for an event loop; what was counted before takes no time."""
-        characters = said.characters
-        if characters > LONG_CHARACTERS:
+        if said.characters > LONG_CHARACTERS:
             return True
-        if characters <= LONG_TO_TOKENIZE or not self._models:
-            return False
-        counters = {counter for model in models if (counter := self._of(model).counter)}
-        return any(counter.unknown_characters(said.texts) > LONG_TO_TOKENIZE for counter in counters)
+        return any(found.unknown_characters > LONG_TO_TOKENIZE for found in self._looked_up(said, models).values())
 
-    def _counted(self, said: Said, counter: TextCounter | None) -> Counted:
-        return counter.count(said.texts, deadline_s=self._deadline_s) if counter else Counted(0, said.texts)
+    def _looked_up(self, said: Said, models: Iterable[str]) -> dict[TextCounter, LookedUp]:
+        """Return what each tokenizer that is concerned has counted before."""
+        if not self._models:
+            return {}
+        counters = {counter for model in models if (counter := self._of(model).counter)}
+        return {counter: counter.look_up(said.digested) for counter in counters}
+
+    def _counts(self, said: Said, models: Iterable[str], looked_up: Mapping[TextCounter, LookedUp]) -> dict[str, int]:
+        known: dict[TextCounter | None, int] = {}
+        found: dict[str, int] = {}
+        for model in models:
+            of = self._of(model)
+            counter = of.counter
+            if counter not in known:
+                counted = self._counted(said, counter, looked_up)
+                known[counter] = counted.tokens + tokens_by_rule(counted.left)
+            found[model] = known[counter] + _tokens_beside(said, of.overhead)
+        return found
+
+    def _counted(self, said: Said, counter: TextCounter | None, looked_up: Mapping[TextCounter, LookedUp]) -> Counted:
+        """Return how far the texts are counted; not at all without a tokenizer, or by one that has come meanwhile."""
+        if counter is None or counter not in looked_up:
+            return Counted(0, said.texts)
+        return counter.count(looked_up[counter], deadline_s=self._deadline_s)
 
     def _begin(self) -> None:
         """Load what is not loaded yet on a thread; once at a time."""

@@ -6,6 +6,8 @@ JSON. Images and files are counted by their number, sealed thoughts by their byt
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
 from typing import Final
 
 import orjson
@@ -15,6 +17,7 @@ from plano_asgi.conversation import Conversation
 _TURNS: Final = frozenset({"messages", "input"})
 _INSTRUCTIONS: Final = frozenset({"system", "instructions"})
 _READ: Final = frozenset({*_TURNS, "tools", "functions", "response_format", "text"})
+_DIGEST_BYTES: Final = 16
 _FILES: Final = frozenset(
     {"image", "image_url", "input_image", "file", "input_file", "document", "audio", "input_audio"}
 )
@@ -23,7 +26,7 @@ _OF_A_TURN: Final = frozenset({"role", "type", "content", "cache_control"})
 _OF_A_TEXT: Final = frozenset({"type", "text", "cache_control"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Said:
     """What a model reads of a call; its words are not in its `repr`.
 
@@ -43,6 +46,11 @@ class Said:
     def characters(self) -> int:
         """How long the texts are together."""
         return sum(map(len, self.texts))
+
+    @cached_property
+    def digested(self) -> tuple[tuple[bytes, str], ...]:
+        """The texts that say something, each with a digest of it."""
+        return tuple([(_digest(text), text) for text in self.texts if text])
 
 
 def said_in(body: Mapping[str, object]) -> Said:
@@ -123,6 +131,10 @@ class _Reading:
             return text
         self.files += 1
         return ""
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
 
 
 def _json(value: object) -> str:

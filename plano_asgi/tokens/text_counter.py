@@ -1,19 +1,37 @@
 """Counting texts by a real tokenizer, piece by piece within a deadline, and remembering how many tokens each had."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from threading import Lock
 from time import thread_time
 from typing import Final
 
-from cachetools import LRUCache
-
 Tokenize = Callable[[str], int]  # how many tokens a text has; thread-safe
 
 PIECE_CHARACTERS: Final = 1_024  # so much at once: a tokenizer may keep all other threads waiting meanwhile
-_DIGEST_BYTES: Final = 16
 _TRIES: Final = 8
+
+
+Digested = tuple[bytes, str]  # a digest of a text, and the text
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """What is known of some texts.
+
+    Attributes:
+        tokens: How many those have that were counted before.
+        unknown: Those that were not.
+    """
+
+    tokens: int
+    unknown: Sequence[Digested] = field(repr=False)
+
+    @property
+    def unknown_characters(self) -> int:
+        """How long those are together that were not counted before."""
+        return sum([len(text) for _, text in self.unknown])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,39 +57,45 @@ class TextCounter:
     def __init__(self, tokenize: Tokenize, *, size: int) -> None:
         """Know no text yet."""
         self._tokenize = tokenize
-        self._counts: LRUCache[bytes, int] = LRUCache(maxsize=size)
+        self._size = size
+        self._counts: OrderedDict[bytes, int] = OrderedDict()
         self._lock = Lock()
 
-    def unknown_characters(self, texts: Iterable[str]) -> int:
-        """Return how long those of the texts are that would have to be counted."""
-        return sum(len(text) for text in texts if self._known(_digest(text)) is None)
+    def look_up(self, texts: Iterable[Digested]) -> LookedUp:
+        """Return what was counted before, without asking the tokenizer."""
+        tokens, unknown = 0, []
+        with self._lock:
+            for digested in texts:
+                known = self._counts.get(digested[0])
+                if known is None:
+                    unknown.append(digested)
+                else:
+                    self._counts.move_to_end(digested[0])
+                    tokens += known
+        return LookedUp(tokens, unknown)
 
-    def count(self, texts: Iterable[str], *, deadline_s: float) -> Counted:
+    def count(self, looked_up: LookedUp, *, deadline_s: float) -> Counted:
         """Return how many tokens texts have, counted for so many seconds of this thread's processor time at the most.
 
         A text of more than 1,024 characters is counted in pieces that end before a word, where tokens end too; one that
         has no words so long may come out a token higher for each piece.
         """
         until = thread_time() + deadline_s
-        tokens, left = 0, []
-        for text in filter(None, texts):
-            digest = _digest(text)
-            known = self._known(digest)
-            if known is not None:
-                tokens += known
-                continue
+        tokens, left = looked_up.tokens, []
+        for digest, text in looked_up.unknown:
             of_text, rest = self._count(text, until)
             tokens += of_text
             if rest:
                 left.append(rest)
             else:
-                with self._lock:
-                    self._counts[digest] = of_text
+                self._keep(digest, of_text)
         return Counted(tokens, left)
 
-    def _known(self, digest: bytes) -> int | None:
+    def _keep(self, digest: bytes, tokens: int) -> None:
         with self._lock:
-            return self._counts.get(digest)
+            self._counts[digest] = tokens
+            if len(self._counts) > self._size:
+                self._counts.popitem(last=False)
 
     def _count(self, text: str, until: float) -> tuple[int, str]:
         """Return how many tokens a text has as far as the time reaches, and the rest of it."""
@@ -99,7 +123,3 @@ def _end_of_piece(text: str, at: int) -> int:
         if not text[end - 1].isspace() and not text[end + 1].isspace():
             return end
     return furthest
-
-
-def _digest(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
