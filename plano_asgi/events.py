@@ -47,6 +47,8 @@ SESSIONS_FAILED: Final = "plano.sessions_failed"
 SHADOW_DROPPED: Final = "plano.shadow_dropped"
 SHADOW_FAILED: Final = "plano.shadow_failed"
 SETTINGS_IGNORED: Final = "plano.settings_ignored"
+TOKENIZER_FAILED: Final = "plano.tokenizer_failed"
+TOKENIZER_READY: Final = "plano.tokenizer_ready"
 
 _STANDARD_LOGGER = logging.getLogger("plano_asgi")
 _STANDARD_LOGGER.addHandler(logging.NullHandler())

@@ -48,7 +48,6 @@ class Place:
         before: The same without what was said last.
         is_continued: Whether the call goes on with a response that its provider keeps.
         signature: Digest of the latest signed thought, or None.
-        tokens: About how many tokens the conversation has.
     """
 
     key: str = field(repr=False)
@@ -60,7 +59,6 @@ class Place:
     before: str
     is_continued: bool = False
     signature: str | None = None
-    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -307,6 +307,14 @@ def _answers(client: httpx.Client, url: str) -> bool:
 
 
 @pytest.fixture(scope="session")
+def tokenizer_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the `tokenizer.json` of a small tokenizer that works as those of real models do."""
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    _tiny_tokenizer().save(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of an Arch-Router of two layers with random weights, as an export would write it."""
     folder = tmp_path_factory.mktemp("tiny")

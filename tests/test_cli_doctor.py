@@ -199,3 +199,32 @@ def test_decision_log_is_read(doctor: Doctor, tmp_path: Path) -> None:
     code, found = doctor(text)
 
     assert (code, found["decision log"]["ok"]) == (1, False)
+
+
+def test_tokenizers_are_loaded_and_models_without_one_named(
+    doctor: Doctor, tokenizer_json: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says which tokenizer can be loaded, and who is counted by the rule; it downloads nothing unasked."""
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    broken = tmp_path / "broken.json"
+    broken.write_text("{}")
+    code, found = doctor(
+        f"""\
+model_providers:
+  - {{model: own/a, default: true, tokenizer: '{tokenizer_json}'}}
+  - {{model: own/b, tokenizer: '{broken}'}}
+  - {{model: own/c, tokenizer: cl100k_base}}
+  - {{model: own/d}}
+ratelimits: [{{limit: {{input_tokens: 1000, unit: minute}}}}]
+"""
+    )
+
+    assert code == 1
+    assert found[f"tokenizer {tokenizer_json}"]["ok"] is True
+    assert (found[f"tokenizer {broken}"]["ok"], "the rule counts" in found[f"tokenizer {broken}"]["finding"]) == (
+        False,
+        True,
+    )
+    assert "is not on this machine" in found["tokenizer cl100k_base"]["finding"]
+    assert found["tokens"]["finding"].startswith("counted by the rule for own/d;")

@@ -1,6 +1,7 @@
 """Which model of a route is tried first, and what a switch may cost."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -265,6 +266,30 @@ def test_switch_beyond_the_budget_is_not_made(
     decision = anyio.run(router.aroute, call_of("work " * 400, "more", switch_budget_pct=asked))
 
     assert told(decision) == (model, reason, False)
+    router.close()
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "reason"),
+    [("rule", SwitchReason.WITHIN_BUDGET), ("words", SwitchReason.OVER_BUDGET)],
+    ids=["by-the-rule", "by-its-own-tokenizer"],
+)
+def test_switch_costs_what_the_models_themselves_count(
+    tokenizer: str, reason: SwitchReason, settings_of: SettingsOf, tokenizer_json: Path
+) -> None:
+    """Rare characters are many tokens of a tokenizer that does not know them: what seems affordable is too dear."""
+    asked = tokenizer_json if tokenizer == "words" else "rule"
+    text = BUDGET.replace("model: a/dear", f"model: a/dear, tokenizer: {asked}")
+    text = text.replace("{input: 10, output: 30}", "{input: 1.05, output: 30}").replace(", cache_read: 0.1", "")
+    router = build_router(settings_of(text), classifier=Undecided({}))
+    assert router.selecting
+    router.selecting.tokens.load()
+    said = "日本" * 400
+    router.route(call_of(said))
+
+    decision = anyio.run(router.aroute, call_of(said, "more"))
+
+    assert told(decision)[1] == reason
     router.close()
 
 

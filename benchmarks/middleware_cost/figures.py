@@ -64,7 +64,9 @@ def told(ends: Sequence[float]) -> str:
 
 
 def limit_of(row: Figures) -> str:
-    """Return a row's limit, and whether the whole interval is above it."""
+    """Return a row's limit, and whether the whole interval is above it; a dash where it has none."""
+    if "limit_us" not in row:
+        return "-"
     is_exceeded = row["added_us"][0] > row["limit_us"]
     return f"{row['limit_us']}{', exceeded' if is_exceeded else ''}"
 

@@ -5,6 +5,7 @@ import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
@@ -16,6 +17,7 @@ from benchmarks.middleware_cost.cases import Effort
 from benchmarks.middleware_cost.figures import Figures, interval
 from benchmarks.middleware_cost.hosts import body_of
 from plano_asgi.catalogues import WrittenPrices
+from plano_asgi.classify.embedded.artifacts import SHIPPED_FOLDER
 from plano_asgi.govern import (
     Caller,
     Counters,
@@ -30,11 +32,14 @@ from plano_asgi.govern import (
 from plano_asgi.govern.redis_counters import RedisCounters
 from plano_asgi.secret import Secret
 from plano_asgi.stores.redis_server import RedisScript, RedisServer
+from plano_asgi.tokens import LateTokenizer, ModelTokens, TokenCounter
+from plano_asgi.tokens.loading import load_file
 from plano_asgi.wire import read_document
 from plano_asgi.wire.usage import Usage
 
 IN_MEMORY_US: Final = 30.0
 BEYOND_A_ROUND_TRIP_US: Final = 50.0
+MODEL: Final = "openai/gpt-4o"
 CALLER: Final = Caller([(b"content-type", b"application/json"), (b"authorization", b"Bearer sk-benchmark")])
 NOTHING: Final = RedisScript("return 1")
 USED: Final = Usage(input_tokens=500, output_tokens=100)
@@ -45,28 +50,38 @@ QUOTAS: Final = (
 
 def limits_cost(effort: Effort) -> Sequence[Figures]:
     """Return the microseconds of a limit of tokens a minute for each API key; Redis only where it is installed."""
-    rows = [uvloop.run(_in_memory(effort))]
+    rows = [uvloop.run(_in_memory(effort, TokenCounter())), uvloop.run(_in_memory(effort, _by_a_tokenizer()))]
     if shutil.which("redis-server"):
         with _redis_server() as url:
             rows.append(uvloop.run(_in_redis(effort, url)))
     return rows
 
 
-async def _in_memory(effort: Effort) -> Figures:
-    step = _call(MemoryCounters())
-    took = await _timed(step, effort)
+async def _in_memory(effort: Effort, tokens: TokenCounter) -> Figures:
+    """Return what a call costs whose texts were counted before, as most of a conversation's were."""
+    took = await _timed(_call(MemoryCounters(), tokens), effort)
+    if tokens.is_exact(MODEL):
+        return {"counters": "memory, tokens by a tokenizer", "added_us": interval(took)}
     return {"counters": "memory", "added_us": interval(took), "limit_us": IN_MEMORY_US}
+
+
+def _by_a_tokenizer() -> TokenCounter:
+    """Return what counts by the embedded router's tokenizer, which every installation has."""
+    load = partial(load_file, SHIPPED_FOLDER / "tokenizer.json")
+    counter = TokenCounter({MODEL: ModelTokens(LateTokenizer("shipped", load, size=1_000))})
+    counter.load()
+    return counter
 
 
 async def _in_redis(effort: Effort, url: str) -> Figures:
     """Return what reserving costs, the one step that a call waits for, beside a script that does nothing."""
     server = RedisServer(Secret(url), timeout_s=5)
-    governor = _governor(RedisCounters(server, prefix="benchmark:"))
+    governor = _governor(RedisCounters(server, prefix="benchmark:"), TokenCounter())
     document = read_document(body_of(0))
 
     async def reserve() -> None:
-        admission = await governor.admission(CALLER, document, route=None)
-        await admission.admit("openai/gpt-4o")
+        admission = await governor.admission(CALLER, document, route=None, models=[MODEL])
+        await admission.admit(MODEL)
 
     async def round_trip() -> None:
         await server.arun(NOTHING, ["benchmark:a", "benchmark:b"], "0" * 100)
@@ -81,22 +96,23 @@ async def _in_redis(effort: Effort, url: str) -> Figures:
     }
 
 
-def _governor(counters: Counters) -> Governor:
+def _governor(counters: Counters, tokens: TokenCounter) -> Governor:
     return Governor(
         quotas=QUOTAS,
         counters=counters,
         allow_lists=(),
         prices=WrittenPrices({}, otherwise=None),
         pseudonyms=Pseudonyms(b"benchmark"),
+        tokens=tokens,
     )
 
 
-def _call(counters: Counters) -> Callable[[], Awaitable[None]]:
-    governor, document = _governor(counters), read_document(body_of(0))
+def _call(counters: Counters, tokens: TokenCounter) -> Callable[[], Awaitable[None]]:
+    governor, document = _governor(counters, tokens), read_document(body_of(0))
 
     async def call() -> None:
-        admission = await governor.admission(CALLER, document, route=None)
-        await admission.admit("openai/gpt-4o")
+        admission = await governor.admission(CALLER, document, route=None, models=[MODEL])
+        await admission.admit(MODEL)
         await admission.settle(USED)
 
     return call

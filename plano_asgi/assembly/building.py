@@ -12,6 +12,7 @@ from plano_asgi.assembly.model_metrics import ModelMetrics, build_model_metrics
 from plano_asgi.assembly.observing import build_observation
 from plano_asgi.assembly.sessions import build_sessions
 from plano_asgi.assembly.shared_store import build_redis
+from plano_asgi.assembly.tokens import build_token_counter
 from plano_asgi.classify import Classifier
 from plano_asgi.decisions import Scores
 from plano_asgi.errors import ConfigurationError, Fault
@@ -74,6 +75,7 @@ def build_router(
     Raises:
         ConfigurationError: The settings ask of the classifier what it cannot do, or name a calibration that is not its.
         ArtifactError: A model file is missing.
+        MissingExtraError: They ask for an extra that is not installed.
     """
     classifier = classifier or build_classifier(settings)
     cache: MemoryStore[bytes, Scores] = MemoryStore(size=settings.cache.size, ttl_s=settings.cache.ttl_s)
@@ -101,7 +103,13 @@ def _selecting(settings: Settings, metrics: ModelMetrics) -> Selecting:
     sources = tuple(source for source in (metrics.cost, metrics.latency) if source)
     latency_of = metrics.latency.get if metrics.latency else None
     speeds = ModelSpeeds(settings.catalog)
-    return Selecting(prices=metrics.prices, speeds=speeds, latency_of=latency_of, sources=sources)
+    return Selecting(
+        prices=metrics.prices,
+        speeds=speeds,
+        latency_of=latency_of,
+        sources=sources,
+        tokens=build_token_counter(settings),
+    )
 
 
 def build_rules(settings: Settings, classifier: Classifier) -> Rules:

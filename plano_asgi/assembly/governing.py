@@ -33,6 +33,7 @@ from plano_asgi.settings.governance_schema import (
     ReachSettings,
     SelectorSettings,
 )
+from plano_asgi.tokens import TokenCounter
 
 if TYPE_CHECKING:
     from plano_asgi.stores.redis_server import RedisServer
@@ -42,7 +43,9 @@ LINGER_S: Final = 30.0  # after a call's last deadline, before what it holds is 
 ANY: Final = "*"
 
 
-def build_governor(settings: Settings, *, prices: PriceList, redis: "RedisServer | None") -> Governor | None:
+def build_governor(
+    settings: Settings, *, prices: PriceList, redis: "RedisServer | None", tokens: TokenCounter | None = None
+) -> Governor | None:
     """Return what holds callers to limits, budgets and allow-lists; None where there are none, or none acts."""
     is_asked_for = settings.ratelimits or settings.budgets or settings.allow_lists
     if settings.mode == "observe" or not is_asked_for:
@@ -62,6 +65,7 @@ def build_governor(settings: Settings, *, prices: PriceList, redis: "RedisServer
         ),
         prices=prices,
         pseudonyms=Pseudonyms(_hash_key(settings)),
+        tokens=tokens or TokenCounter(),
         output_tokens=settings.governance.output_tokens if settings.mode == "forward" else None,
         lease_s=settings.forward.total_s + LINGER_S,
     )

@@ -15,6 +15,7 @@ from plano_asgi.observe import CallObserver
 from plano_asgi.prices import PriceList
 from plano_asgi.router import Router
 from plano_asgi.settings import Settings
+from plano_asgi.tokens import TokenCounter
 
 if TYPE_CHECKING:
     from plano_asgi.gateway import Gateway
@@ -34,6 +35,7 @@ class Service:
         gateway: What serves calls under `mode: forward`; None in the other modes.
         redis: What worker processes share what they know by; None where they share nothing.
         prices: What models cost.
+        tokens: What counts how much they have to read.
         governor: What holds callers to limits, budgets and allow-lists; None where there are none.
         postgres: Where what is kept outlives them; None where nothing does.
         observation: What watches its calls.
@@ -46,6 +48,7 @@ class Service:
     redis: "RedisServer | None" = None
     postgres: "PostgresServer | None" = None
     prices: PriceList
+    tokens: TokenCounter = field(default_factory=TokenCounter)
     observation: Observation = field(default_factory=Observation)
     governor: "Governor | None" = None
     guard: "Guard | None" = None
@@ -103,15 +106,17 @@ def build_service(
         before=before.observation if before else None,
     )
     router.observer = observation.observer
-    governor, guard = _governor(settings, prices, redis, before), _guard(settings)
+    tokens = router.selecting.tokens if router.selecting else TokenCounter()
+    governor, guard = _governor(settings, prices, tokens, redis, before), _guard(settings)
     gateway = _gateway(settings, router, observer=observation.observer, redis=redis, postgres=postgres)
     return Service(
         settings=settings,
         router=router,
-        gateway=replace(gateway, governor=governor, prices=prices, guard=guard) if gateway else None,
+        gateway=replace(gateway, governor=governor, prices=prices, tokens=tokens, guard=guard) if gateway else None,
         redis=redis,
         postgres=postgres,
         prices=prices,
+        tokens=tokens,
         governor=governor,
         guard=guard,
         observation=observation,
@@ -127,13 +132,17 @@ def _guard(settings: Settings) -> "Guard | None":
 
 
 def _governor(
-    settings: Settings, prices: PriceList, redis: "RedisServer | None", before: Service | None
+    settings: Settings,
+    prices: PriceList,
+    tokens: TokenCounter,
+    redis: "RedisServer | None",
+    before: Service | None,
 ) -> "Governor | None":
     if not (settings.ratelimits or settings.budgets or settings.allow_lists):
         return None
     from plano_asgi.assembly.governing import build_governor  # noqa: PLC0415 - only where the settings ask for it
 
-    governor = build_governor(settings, prices=prices, redis=redis)
+    governor = build_governor(settings, prices=prices, redis=redis, tokens=tokens)
     if governor and before and before.governor and _counts_alike(settings, before.settings):
         return replace(governor, counters=before.governor.counters, pseudonyms=before.governor.pseudonyms)
     return governor

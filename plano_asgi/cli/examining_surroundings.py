@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from plano_asgi.assembly import build_service
+from plano_asgi.cli.examining_tokenizers import examine_tokenizers
 from plano_asgi.cli.findings import Finding, attempted
 from plano_asgi.errors import ForwardingError, NetworkError, PlanoError, StoreError
 from plano_asgi.net.http_client import HttpAnswer, HttpClient
@@ -28,14 +29,14 @@ _CALLS: Final = ("/chat/completions", "/messages", "/responses")
 
 
 def examine_surroundings(settings: Settings, *, is_online: bool) -> Iterator[Finding]:
-    """Yield what is found of keys and stores, and of providers where they may be asked; no model is called."""
+    """Yield what is found of keys, stores, tokenizers, and providers where they may be asked; no model is called."""
     yield _keys(settings)
-    yield from _stores(settings)
+    yield from _stores(settings, is_online=is_online)
     if is_online:
         yield from _providers(settings)
 
 
-def _stores(settings: Settings) -> Iterator[Finding]:
+def _stores(settings: Settings, *, is_online: bool) -> Iterator[Finding]:
     try:
         service = build_service(settings)
     except PlanoError as error:
@@ -51,6 +52,7 @@ def _stores(settings: Settings) -> Iterator[Finding]:
         yield attempted("decision log", lambda: _readable(journal))
     if receiver := settings.telemetry.otlp:
         yield attempted("telemetry", lambda: _takes_spans(receiver))
+    yield from examine_tokenizers(service, is_online=is_online)
 
 
 def _readable(journal: DecisionJournal) -> str:

@@ -16,6 +16,7 @@ from plano_asgi.gateway.gateway_call import GatewayCall, nobody_for
 from plano_asgi.gateway.governing import answer_within_limits
 from plano_asgi.gateway.guarding import AnswerGuard, as_told
 from plano_asgi.gateway.speed import note_speed
+from plano_asgi.gateway.windows import with_counted_tokens
 from plano_asgi.govern import ALL, AllowList, Governor, allowed_of
 from plano_asgi.guard import Guard, GuardedCall
 from plano_asgi.hops import check_hops, hops_of
@@ -24,6 +25,7 @@ from plano_asgi.policy import capabilities_of, fit_capabilities, needs_of, pool_
 from plano_asgi.prices import PriceList
 from plano_asgi.providers import ModelProvider
 from plano_asgi.router import Router
+from plano_asgi.tokens import TokenCounter
 from plano_asgi.translate import Signers
 from plano_asgi.upstream import Admit, Candidate, ForwardedAnswer, Forwarder, OutboundCall
 
@@ -50,6 +52,7 @@ class Gateway:
         is_strict: Whether a model is passed over that cannot be told all of a call.
         governor: What callers may use, and how much of it; None where that is all.
         prices: What models cost; None where that is nobody's business.
+        tokens: What counts how much they have to read.
         cached_from_tokens: Fewest tokens of a call that gets marks for Anthropic's cache; None where none does.
         conversations: What Responses calls go on from; None where nothing is kept.
         observer: Who watches.
@@ -62,6 +65,7 @@ class Gateway:
     is_strict: bool = False
     governor: Governor | None = None
     prices: PriceList | None = None
+    tokens: TokenCounter = field(default_factory=TokenCounter)
     cached_from_tokens: int | None = None
     conversations: Conversations | None = None
     observer: CallObserver = field(default_factory=CallObserver)
@@ -160,6 +164,7 @@ class Gateway:
         decided, continued = begun.decision, begun.continued
         pool = await self._pool(begun.served, account, decided, continued.owner if continued else None)
         served, guarding = await self._admitted_to_route(begun, account)
+        pool = await self._governed(served, account, pool)
         outbound = OutboundCall(
             api_format=served.call.api_format,
             body=served.document.data,
@@ -180,6 +185,8 @@ class Gateway:
     ) -> tuple[ModelProvider, ...]:
         """Return who may serve a call, in order; those alone who have what it goes on from, where that is with them."""
         needs, catalog = needs_of(served.call, served.document.value), self.router.catalog
+        models = [model for model in (*decided.models, decided.would_use, catalog.default_model) if model]
+        needs = await with_counted_tokens(needs, served.call, models, catalog=catalog, tokens=self.tokens)
         allowed = self._allowed(served)
         decision = account.fitted(fit_capabilities(decided, needs, catalog=catalog), allowed=allowed, catalog=catalog)
         account.decision = decision
@@ -187,11 +194,20 @@ class Gateway:
         pool = tuple(provider for provider in pool if owner is None or provider.model == owner)
         if not pool:
             raise nobody_for(decision, needs)
-        if self.governor:
-            account.admission = await self.governor.admission(served.caller, served.document, route=decision.route)
-            is_locked = decision.session is not None and decision.session.lock is not None
-            pool = pool if is_locked else await account.admission.preferred(pool, among=decision.models)
         return pool
+
+    async def _governed(
+        self, served: GatewayCall, account: Account, pool: tuple[ModelProvider, ...]
+    ) -> tuple[ModelProvider, ...]:
+        """Return who may serve a call, in the order that budgets ask for; from now on it is counted."""
+        decision = account.decision
+        if self.governor is None or decision is None:
+            return pool
+        models = [provider.model for provider in pool]
+        admission = await self.governor.admission(served.caller, served.document, route=decision.route, models=models)
+        account.admission = admission
+        is_locked = decision.session is not None and decision.session.lock is not None
+        return pool if is_locked else await admission.preferred(pool, among=decision.models)
 
     def _allowed(self, served: GatewayCall) -> AllowList:
         return self.governor.allowed(served.caller) if self.governor else ALL

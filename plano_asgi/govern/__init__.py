@@ -3,7 +3,7 @@
 from plano_asgi.govern.allow_lists import ALL, AllowList, allowed_of, check_named, fit_allow_list
 from plano_asgi.govern.callers import Caller, Pseudonyms, Selector
 from plano_asgi.govern.counting import Charge, Counters, Hold, Ruling, Settlement, Standing
-from plano_asgi.govern.estimates import estimate_of
+from plano_asgi.govern.estimates import output_estimate
 from plano_asgi.govern.governor import Admission, Governor
 from plano_asgi.govern.memory_counters import MemoryCounters
 from plano_asgi.govern.quotas import NANODOLLARS, Measure, Part, Quota, Reach, WhenSoft, model_matches
@@ -38,8 +38,8 @@ __all__ = [
     "WhenSoft",
     "allowed_of",
     "check_named",
-    "estimate_of",
     "fit_allow_list",
     "model_matches",
+    "output_estimate",
     "quota_headers",
 ]

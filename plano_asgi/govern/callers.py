@@ -15,6 +15,10 @@ from plano_asgi.secret import KEY_HEADERS, Secret
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
+MOST_KEYS: Final = 4
+
+_KEY_HEADERS: Final = frozenset(name.encode() for name in KEY_HEADERS)
+
 _BEARER: Final = re.compile(r"bearer\s+", re.IGNORECASE)
 _NETWORK_BITS: Final = 64  # of IPv6 what a household or a server is given: one may choose all the rest
 
@@ -43,13 +47,15 @@ class Caller:
             values[name] = f"{values[name]}, {value}" if name in values else value
         return values
 
-    @property
-    def api_key(self) -> str:
-        """The key that the caller shows, empty where it shows none."""
-        for name in KEY_HEADERS:
-            if given := self.header(name):
-                return _BEARER.sub("", given, count=1)
-        return ""
+    @cached_property
+    def api_keys(self) -> tuple[str, ...]:
+        """The keys that the caller shows, in whichever headers, each once; an empty one where it shows none.
+
+        More than four of them tell nothing of a caller, and are as none.
+        """
+        shown = [value.decode("latin-1").strip() for name, value in self.headers if name.lower() in _KEY_HEADERS]
+        keys = dict.fromkeys([_BEARER.sub("", value, count=1) for value in shown if value])
+        return tuple(keys) if 0 < len(keys) <= MOST_KEYS else ("",)
 
     @property
     def network(self) -> str:
@@ -88,10 +94,12 @@ class Pseudonyms:
 
     def __init__(self, key: bytes) -> None:
         """Use a secret; processes that share counters share it."""
-        self._key = blake2b(key).digest()
+        self._keyed = blake2b(key=blake2b(key).digest(), digest_size=16)
 
     def of(self, *parts: str) -> str:
         """Return the name for these parts; empty for none."""
         if not parts:
             return ""
-        return blake2b(orjson.dumps(parts), key=self._key, digest_size=16).hexdigest()
+        named = self._keyed.copy()
+        named.update(orjson.dumps(parts))
+        return named.hexdigest()

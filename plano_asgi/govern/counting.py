@@ -127,14 +127,19 @@ class Counter:
         """Return how it stands, having forgotten what has left the window and what was held for too long."""
         self._tidy(charge.window, now)
         used = sum(self._slots.values())
-        excess, wait_ms = used + charge.amount - charge.limit, None if charge.amount > charge.limit else 0
-        reset_ms = 0
-        for slot in sorted(self._slots):
-            reset_ms = charge.window.leaves(slot) - now
-            if excess > 0 and wait_ms is not None:
+        reset_ms = charge.window.leaves(max(self._slots)) - now if self._slots else 0
+        return Standing(used=used, wait_ms=self._wait_ms(charge, used, now), reset_ms=reset_ms)
+
+    def _wait_ms(self, charge: Charge, used: int, now: int) -> int | None:
+        """Return how long a charge waits until so much has left the window that it fits; None where it never will."""
+        if charge.amount > charge.limit:
+            return None
+        excess, wait_ms = used + charge.amount - charge.limit, 0
+        for slot in sorted(self._slots) if excess > 0 else ():
+            if excess > 0:
                 excess -= self._slots[slot]
-                wait_ms = reset_ms
-        return Standing(used=used, wait_ms=wait_ms, reset_ms=reset_ms)
+                wait_ms = charge.window.leaves(slot) - now
+        return wait_ms
 
     def take(self, charge: Charge, now: int, *, ident: str, lease_ms: int) -> Hold:
         """Count a charge as held; for good where the lease is 0."""

@@ -1,6 +1,6 @@
 """`Governor`: what callers may use, and how much of it. `Admission`: one call against all that."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil, inf
@@ -10,18 +10,22 @@ from plano_asgi.errors import CallError, QuotaError
 from plano_asgi.events import BUDGET_LOW, LIMIT_HIT, get_logger
 from plano_asgi.govern.allow_lists import AllowList, allow_list_of
 from plano_asgi.govern.callers import Caller, Pseudonyms
-from plano_asgi.govern.counting import Charge, Counters, Hold, Ruling, Settlement
-from plano_asgi.govern.estimates import estimate_of
+from plano_asgi.govern.counting import MOST_AMOUNT, Charge, Counters, Hold, Ruling, Settlement
+from plano_asgi.govern.estimates import output_estimate
 from plano_asgi.govern.quotas import Measure, Quota, Use, WhenSoft, use_of
 from plano_asgi.govern.told import Counted
 from plano_asgi.off_the_loop import off_the_loop
 from plano_asgi.prices import PriceList
 from plano_asgi.providers import ModelProvider
 from plano_asgi.stores import MemoryStore
+from plano_asgi.tokens import TokenCounter, said_in
 from plano_asgi.wire import JsonDocument
 from plano_asgi.wire.usage import Usage
 
 NEWS_S: Final = 3_600.0  # a budget that runs low is news to the log once in so long
+
+_NOTHING: Final = Usage(input_tokens=0, output_tokens=0)
+_FREE: Final = Use(requests=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,7 @@ class Governor:
         counters: What is counted against them.
         allow_lists: What callers may use; everything where there are none.
         prices: What models cost.
+        tokens: What counts how much a model has to read.
         pseudonyms: What callers are called where they are counted.
         output_tokens: What an answer is thought to take whose call does not limit it; None where answers are not seen,
             and only what is read is counted.
@@ -45,6 +50,7 @@ class Governor:
     allow_lists: tuple[AllowList, ...]
     prices: PriceList
     pseudonyms: Pseudonyms = field(repr=False)
+    tokens: TokenCounter = field(default_factory=TokenCounter)
     output_tokens: int | None = 1024
     lease_s: float = 630.0
     news: MemoryStore[str, bool] = field(default_factory=lambda: MemoryStore(size=10_000, ttl_s=NEWS_S))
@@ -57,24 +63,41 @@ class Governor:
         """
         return allow_list_of(caller, self.allow_lists)
 
-    async def admission(self, caller: Caller, document: JsonDocument, *, route: str | None) -> "Admission":
-        """Return what counts a call on a route; nothing is held yet."""
-        weigh = partial(estimate_of, document.value, output_tokens=self.output_tokens)
-        estimate = await off_the_loop(weigh, size=len(document.data))
-        quotas = tuple(quota for quota in self.quotas if quota.reach.has_call(caller, route))
-        return Admission(self, caller, estimate, quotas, route=route)
+    async def admission(
+        self, caller: Caller, document: JsonDocument, *, route: str | None, models: Sequence[str]
+    ) -> "Admission":
+        """Return what counts a call on a route that some qualified models may be asked; nothing is held yet."""
+        quotas = tuple([quota for quota in self.quotas if quota.reach.has_call(caller, route)])
+        is_counted = any(quota.measure is not Measure.REQUESTS for quota in quotas)
+        estimates = await self._estimates(document, models) if is_counted else {}
+        return Admission(self, caller, estimates, quotas, route=route)
+
+    async def _estimates(self, document: JsonDocument, models: Sequence[str]) -> Mapping[str, Usage]:
+        """Return what a call is thought to use of each model."""
+        said = await off_the_loop(partial(said_in, document.value), size=len(document.data))
+        counts = await self.tokens.acounts(said, models)
+        written = 0 if self.output_tokens is None else output_estimate(document.value, otherwise=self.output_tokens)
+        return {
+            model: Usage(input_tokens=min(count, MOST_AMOUNT), output_tokens=written) for model, count in counts.items()
+        }
 
 
 class Admission:
     """One call against the quotas that it falls under; belongs to that call alone."""
 
     def __init__(
-        self, governor: Governor, caller: Caller, estimate: Usage, quotas: tuple[Quota, ...], *, route: str | None
+        self,
+        governor: Governor,
+        caller: Caller,
+        estimates: Mapping[str, Usage],
+        quotas: tuple[Quota, ...],
+        *,
+        route: str | None,
     ) -> None:
         """Start before the first model is asked; holds nothing yet."""
         self._governor = governor
         self._caller = caller
-        self._estimate = estimate
+        self._estimates = estimates
         self._quotas = quotas
         self._route = route
         self._held: tuple[tuple[Hold, Measure], ...] = ()
@@ -95,8 +118,8 @@ class Admission:
         thrifty = [quota for quota in self._quotas if quota.when_soft is WhenSoft.CHEAPEST and quota.soft is not None]
         if not thrifty or len(alike) < 2:  # noqa: PLR2004 - one alone is the cheapest
             return pool
-        quotas = [quota for quota in thrifty if quota.reach.has_model(pool[0].model)]
-        charges = [self._charge(quota, pool[0].model, 0) for quota in quotas]
+        charged = self._charged(thrifty, pool[0].model, _FREE)
+        quotas, charges = [quota for quota, _ in charged], [charge for _, charge in charged]
         try:
             ruling = await self._governor.counters.reserve(charges, lease_ms=0)
         except QuotaError:  # is told where it matters, as the first model is asked
@@ -118,9 +141,9 @@ class Admission:
         """
         if self._refusal:
             return self._refusal
-        use = use_of(self._estimate, self._governor.prices.price_of(model))
-        quotas = [quota for quota in self._quotas if quota.reach.has_model(model)]
-        charges = [self._charge(quota, model, use.of(quota.measure)) for quota in quotas]
+        use = use_of(self._estimate(model), self._governor.prices.price_of(model))
+        charged = self._charged(self._quotas, model, use)
+        quotas, charges = [quota for quota, _ in charged], [charge for _, charge in charged]
         before, self._held = self._held, ()
         if not charges and not before:
             return None
@@ -146,12 +169,13 @@ class Admission:
         held, self._held = self._held, ()
         if not held:
             return
-        use = Use(requests=0)
+        use = _FREE
         if usage is not None:
-            most = self._estimate.output_tokens or 0
+            estimate = self._estimate(self._model)
+            most = estimate.output_tokens or 0
             likely = most if written is None else min(written, most)
             whole = Usage(
-                input_tokens=self._estimate.input_tokens if usage.input_tokens is None else usage.input_tokens,
+                input_tokens=estimate.input_tokens if usage.input_tokens is None else usage.input_tokens,
                 output_tokens=likely if usage.output_tokens is None else usage.output_tokens,
                 cached_tokens=usage.cached_tokens,
                 cache_write_tokens=usage.cache_write_tokens,
@@ -159,24 +183,38 @@ class Admission:
             use = use_of(whole, self._governor.prices.price_of(self._model))
         await self._governor.counters.settle([Settlement(hold, use.of(measure)) for hold, measure in held])
 
-    def _charge(self, quota: Quota, model: str, amount: int) -> Charge:
-        subject = quota.subject(self._caller, model=model, route=self._route)
-        key = f"{quota.ident}:{self._governor.pseudonyms.of(*subject)}"
-        return Charge(key=key, window=quota.window, limit=quota.limit, amount=amount)
+    def _charged(self, quotas: Sequence[Quota], model: str, use: Use) -> list[tuple[Quota, Charge]]:
+        """Return what a model's use takes of each quota that is for it, once for each that it counts against."""
+        name = self._governor.pseudonyms.of
+        return [
+            (
+                quota,
+                Charge(
+                    key=f"{quota.ident}:{name(*subject)}",
+                    window=quota.window,
+                    limit=quota.limit,
+                    amount=use.of(quota.measure),
+                ),
+            )
+            for quota in quotas
+            if quota.reach.has_model(model)
+            for subject in quota.subjects(self._caller, model=model, route=self._route)
+        ]
 
     def _ruled(
         self, quotas: Sequence[Quota], charges: Sequence[Charge], ruling: Ruling, model: str
     ) -> CallError | None:
-        self.counted = tuple(
+        every = [
             Counted(quota, standing, charge.amount)
             for quota, standing, charge in zip(quotas, ruling.standings, charges, strict=True)
-        )
+        ]
+        self.counted = _tightest(every)
         if ruling.holds is not None:
             self._model = model
-            self._held = tuple((hold, quota.measure) for hold, quota in zip(ruling.holds, quotas, strict=True))
-            self._tell_of_low_budgets(charges)
+            self._held = tuple([(hold, quota.measure) for hold, quota in zip(ruling.holds, quotas, strict=True)])
+            self._tell_of_low_budgets(every, charges)
             return None
-        refused = [counted for counted in self.counted if counted.standing.wait_ms != 0]
+        refused = [counted for counted in every if counted.standing.wait_ms != 0]
         for counted in refused:
             get_logger().debug(LIMIT_HIT, limit=counted.quota.name, measure=counted.quota.measure.value)
         hardest = max(refused, key=lambda one: inf if one.standing.wait_ms is None else one.standing.wait_ms)
@@ -185,18 +223,31 @@ class Admission:
             self._refusal = error
         return error
 
-    def _tell_of_low_budgets(self, charges: Sequence[Charge]) -> None:
+    def _tell_of_low_budgets(self, counted: Sequence[Counted], charges: Sequence[Charge]) -> None:
         news = self._governor.news
-        low = [pair for pair in zip(self.counted, charges, strict=True) if pair[0].is_soft_reached]
-        for counted, charge in low:
-            if not news.get(charge.key):
+        for one, charge in zip(counted, charges, strict=True):
+            if one.is_soft_reached and not news.get(charge.key):
                 news.put(charge.key, True)  # noqa: FBT003 - that it was told
-                used = round((counted.standing.used + counted.amount) / counted.quota.limit, 3)
-                get_logger().warning(BUDGET_LOW, budget=counted.quota.name, used=used)
+                used = round((one.standing.used + one.amount) / one.quota.limit, 3)
+                get_logger().warning(BUDGET_LOW, budget=one.quota.name, used=used)
 
     def _cost(self, model: str) -> float:
         price = self._governor.prices.price_of(model)
-        return use_of(self._estimate, price).cost if price else inf
+        return use_of(self._estimate(model), price).cost if price else inf
+
+    def _estimate(self, model: str) -> Usage:
+        """Return what a call is thought to use of a model; of one that was not foreseen, as much as of the first."""
+        return self._estimates.get(model) or next(iter(self._estimates.values()), _NOTHING)
+
+
+def _tightest(counted: Sequence[Counted]) -> tuple[Counted, ...]:
+    """Return one for each quota: of those with several counters the one with the least left."""
+    least: dict[int, Counted] = {}
+    for one in counted:
+        known = least.setdefault(id(one.quota), one)
+        if one.remaining < known.remaining:
+            least[id(one.quota)] = one
+    return tuple(least.values())
 
 
 def _refusal_by(counted: Counted) -> QuotaError:

@@ -33,15 +33,12 @@ class MemoryCounters:
         now = self._clock()
         with self._lock:
             self._settle(settling, now)
-            counters = [self._counter(charge.key) for charge in charges]
-            standings = tuple(counter.standing(charge, now) for counter, charge in zip(counters, charges, strict=True))
+            pairs = [(self._counter(charge.key), charge) for charge in charges]
+            standings = tuple([counter.standing(charge, now) for counter, charge in pairs])
             if any(standing.wait_ms != 0 for standing in standings):
                 return Ruling(standings=standings, holds=None)
             ident = str(next(self._numbers))
-            holds = tuple(
-                counter.take(charge, now, ident=ident, lease_ms=lease_ms)
-                for counter, charge in zip(counters, charges, strict=True)
-            )
+            holds = tuple([counter.take(charge, now, ident=ident, lease_ms=lease_ms) for counter, charge in pairs])
         return Ruling(standings=standings, holds=holds)
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:

@@ -82,7 +82,9 @@ class Reach:
 
     def has_model(self, model: str) -> bool:
         """Return whether it is for a qualified model."""
-        return model_matches(self.model, model) and fnmatchcase(model.partition("/")[0], self.provider)
+        return (self.model == "*" or model_matches(self.model, model)) and (
+            self.provider == "*" or fnmatchcase(model.partition("/")[0], self.provider)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,20 +128,30 @@ class Quota:
         parts = (self.measure, repr(self.window), reach.model, reach.provider, reach.route, callers, self.per)
         return sha256(repr((self.name, *map(str, parts))).encode()).hexdigest()[:16]
 
-    def subject(self, caller: Caller, *, model: str, route: str | None) -> tuple[str, ...]:
-        """Return what tells the calls that share a counter from those that do not."""
+    def subjects(self, caller: Caller, *, model: str, route: str | None) -> tuple[tuple[str, ...], ...]:
+        """Return what tells the calls that share a counter from those that do not.
+
+        Where it is split by API keys, a call that shows several of them counts against each.
+        """
         selector = self.reach.selector
         header = (caller.header(selector.header),) if selector and selector.value is None else ()
-        return (*header, *(_PARTS[part](caller, model, route or "") for part in self.per))
+        if Part.API_KEY not in self.per:
+            return ((*header, *[_PARTS[part](caller, model, route or "", "") for part in self.per]),)
+        return tuple(
+            [
+                (*header, *[_PARTS[part](caller, model, route or "", key) for part in self.per])
+                for key in caller.api_keys
+            ]
+        )
 
 
-_PARTS: Final[Mapping[Part, Callable[[Caller, str, str], str]]] = MappingProxyType(
+_PARTS: Final[Mapping[Part, Callable[[Caller, str, str, str], str]]] = MappingProxyType(
     {
-        Part.MODEL: lambda caller, model, route: model,  # noqa: ARG005 - each takes what all are given
-        Part.PROVIDER: lambda caller, model, route: model.partition("/")[0],  # noqa: ARG005 - same
-        Part.ROUTE: lambda caller, model, route: route,  # noqa: ARG005 - same
-        Part.API_KEY: lambda caller, model, route: caller.api_key,  # noqa: ARG005 - same
-        Part.ADDRESS: lambda caller, model, route: caller.network,  # noqa: ARG005 - same
+        Part.MODEL: lambda caller, model, route, key: model,  # noqa: ARG005 - each takes what all are given
+        Part.PROVIDER: lambda caller, model, route, key: model.partition("/")[0],  # noqa: ARG005 - same
+        Part.ROUTE: lambda caller, model, route, key: route,  # noqa: ARG005 - same
+        Part.API_KEY: lambda caller, model, route, key: key,  # noqa: ARG005 - same
+        Part.ADDRESS: lambda caller, model, route, key: caller.network,  # noqa: ARG005 - same
     }
 )
 
@@ -167,12 +179,14 @@ class Use:
 
     def of(self, measure: Measure) -> int:
         """Return how much of a measure it is, from 0 to 2**50."""
-        amount: int = getattr(self, measure.value)
-        return min(max(amount, 0), MOST_AMOUNT)
+        amount: int = getattr(self, measure)  # whose text is the attribute's name
+        return 0 if amount < 0 else min(amount, MOST_AMOUNT)
 
 
 def use_of(usage: Usage, price: Price | None) -> Use:
     """Return what a call uses by its tokens; those that nobody has counted are none."""
     read, written = usage.input_tokens or 0, usage.output_tokens or 0
+    if price is None:
+        return Use(input_tokens=read, output_tokens=written)
     cost = replace(usage, input_tokens=read).cost_usd(price) or 0.0
     return Use(input_tokens=read, output_tokens=written, cost=round(cost * NANODOLLARS))

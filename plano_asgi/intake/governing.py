@@ -54,8 +54,9 @@ class RewriteGovernor:
         Raises:
             CallError: The caller has used up a limit.
         """
-        admission = await self.governor.admission(caller, request.document, route=route)
-        refusal = await admission.admit(self.catalog.qualified(model or ""), is_final=True)
+        qualified = self.catalog.qualified(model or "")
+        admission = await self.governor.admission(caller, request.document, route=route, models=[qualified])
+        refusal = await admission.admit(qualified, is_final=True)
         told = quota_headers(admission.counted, request.call.api_format) if self.is_telling else []
         if refusal:
             refusal.headers = tuple(told)

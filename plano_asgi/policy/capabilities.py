@@ -1,7 +1,7 @@
 """What a call asks of a model, and what of it a model is known not to do."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from plano_asgi.conversation import LLMCall
@@ -19,16 +19,18 @@ class Needs:
         vision: It shows images.
         tools: It offers tools.
         audio: It brings audio, or asks for some.
-        tokens: How many tokens its text has at the least.
+        tokens: How many tokens its text has at the least, whoever counts.
+        tokens_of: The same as some qualified models count, where that is known better.
     """
 
     vision: bool = False
     tools: bool = False
     audio: bool = False
     tokens: int = 0
+    tokens_of: Mapping[str, int] = field(default_factory=dict)
 
-    def unmet_by(self, capabilities: Capabilities) -> tuple[str, ...]:
-        """Return, in words, what a model is known not to do of it."""
+    def unmet_by(self, capabilities: Capabilities, model: str = "") -> tuple[str, ...]:
+        """Return, in words, what a model, by its capabilities and its qualified name, is known not to do of it."""
         unmet = []
         if self.vision and capabilities.vision is False:
             unmet.append("images")
@@ -36,7 +38,7 @@ class Needs:
             unmet.append("tools")
         if self.audio and capabilities.audio is False:
             unmet.append("audio")
-        if capabilities.window is not None and self.tokens > capabilities.window:
+        if capabilities.window is not None and self.tokens_of.get(model, self.tokens) > capabilities.window:
             unmet.append("so long a conversation")
         return tuple(unmet)
 

@@ -3,13 +3,10 @@
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Final
 
 from plano_asgi.conversation import LLMCall, Role
 from plano_asgi.policy.turns import Turn
 from plano_asgi.sessions import Place
-
-CHARACTERS_PER_TOKEN: Final = 4  # a common estimate of English; exact counts are the providers'
 
 
 def place_of(call: LLMCall, turn: Turn, *, secret: bytes) -> Place | None:
@@ -39,7 +36,6 @@ def place_of(call: LLMCall, turn: Turn, *, secret: bytes) -> Place | None:
         before=before,
         is_continued=call.previous_response is not None,
         signature=call.latest_signature,
-        tokens=sum([len(message.text) for message in call.conversation]) // CHARACTERS_PER_TOKEN,
     )
 
 

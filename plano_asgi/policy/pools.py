@@ -48,4 +48,4 @@ def pool_of(
 def _can(model: str, needs: Needs, catalog: ModelCatalog) -> bool:
     """Return whether a model may have what a call needs; one that nobody declares is not judged."""
     provider = catalog.provider_of(model)
-    return provider is None or not needs.unmet_by(capabilities_of(provider))
+    return provider is None or not needs.unmet_by(capabilities_of(provider), model)

@@ -30,6 +30,7 @@ class Weighed:
 def weighed(  # noqa: PLR0913 - the whole of what it depends on
     *,
     tokens: int,
+    tokens_after: int | None = None,
     before: Price | None,
     after: Price | None,
     is_same: bool,
@@ -43,7 +44,8 @@ def weighed(  # noqa: PLR0913 - the whole of what it depends on
     included. What costs nothing more is free. Without both prices nothing can be said, and nothing is forbidden.
 
     Args:
-        tokens: Of the conversation.
+        tokens: Of the conversation, as the model that has it counts.
+        tokens_after: As the model that would get it counts; None for the same.
         before: Of the model that has it.
         after: Of the model that would get it.
         is_same: Whether both are one.
@@ -60,7 +62,7 @@ def weighed(  # noqa: PLR0913 - the whole of what it depends on
         return Weighed(reason=SwitchReason.SAME, budget=stays)
     if after is None:
         return Weighed(reason=SwitchReason.NO_PRICE, budget=stays)
-    cost = after.cost(input_tokens=tokens) - staying
+    cost = after.cost(input_tokens=tokens if tokens_after is None else tokens_after) - staying
     if cost <= 0:
         return Weighed(reason=SwitchReason.FREE, budget=stays)
     spent = budget.spent_usd + cost

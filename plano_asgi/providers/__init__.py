@@ -3,7 +3,13 @@
 from plano_asgi.providers.catalog import ModelCatalog
 from plano_asgi.providers.conventions import Convention
 from plano_asgi.providers.formats import ProviderFormat
-from plano_asgi.providers.model_provider import AwsCredentials, Capabilities, ModelProvider, WeightedKey
+from plano_asgi.providers.model_provider import (
+    AwsCredentials,
+    Capabilities,
+    ChatOverhead,
+    ModelProvider,
+    WeightedKey,
+)
 from plano_asgi.providers.names import (
     MAX_MODEL_CHARS,
     alias_fault,
@@ -20,6 +26,7 @@ __all__ = [
     "MAX_MODEL_CHARS",
     "AwsCredentials",
     "Capabilities",
+    "ChatOverhead",
     "Convention",
     "ModelCatalog",
     "ModelProvider",

@@ -54,6 +54,21 @@ class AwsCredentials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChatOverhead:
+    """Tokens that a model reads beside the texts of a call; the defaults are those of OpenAI's chat models.
+
+    Source: https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken
+
+    Attributes:
+        message: For each message, its role among them.
+        call: For each call, such as those by which the answer begins.
+    """
+
+    message: int = 4
+    call: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelProvider:
     """Where one model is served, or any model of one provider (`provider/*`).
 
@@ -72,6 +87,9 @@ class ModelProvider:
         capabilities: What the configuration says that the model can do.
         region: The region in which it is served, where calls are signed for one.
         aws: What such calls are signed with; None for what the environment has.
+        tokenizer: By what its tokens are counted, as written: a `tokenizer.json`, an encoding, or `rule`; None where
+            nobody said.
+        chat_overhead: Tokens that it reads beside the texts of a call.
     """
 
     model: str
@@ -87,6 +105,8 @@ class ModelProvider:
     capabilities: Capabilities = Capabilities()
     region: str | None = None
     aws: AwsCredentials | None = None
+    tokenizer: str | None = None
+    chat_overhead: ChatOverhead = ChatOverhead()
 
     @property
     def model_name(self) -> str:

@@ -20,14 +20,16 @@ from plano_asgi.policy import (
     turn_of,
 )
 from plano_asgi.policy.switching import SwitchBudget, Weighed, weighed
-from plano_asgi.prices import PriceList
 from plano_asgi.providers import ModelCatalog
 from plano_asgi.router.deciding import Case
 from plano_asgi.router.fitting import Fit
+from plano_asgi.router.reading import read
+from plano_asgi.router.selecting import Selecting
 from plano_asgi.router.session_store import Pins
 from plano_asgi.router.sessions import Sessions
 from plano_asgi.router.stand_in import stand_in
 from plano_asgi.sessions import DecideOn, Opening, Pin, Place, SessionStanding
+from plano_asgi.tokens import Said, said_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +58,12 @@ class Following:
     Attributes:
         sessions: What is remembered.
         catalog: The declared models.
-        prices: What models cost; None where switches cost what they will.
+        selecting: What is known of models; None where switches cost what they will.
     """
 
     sessions: Sessions | None
     catalog: ModelCatalog
-    prices: PriceList | None = None
+    selecting: Selecting | None
 
     def followed(self, case: Case) -> Followed:
         """Return a case with its place; while something stands in for the classifier, nothing is remembered."""
@@ -149,12 +151,26 @@ class Following:
         if standing.holder is not None:
             return decision, session_of(standing, standing.holder)
         most_pct = self._most_pct(followed)
-        weigh = None if most_pct is None or self.prices is None else partial(_weighed, self.prices, most_pct)
+        weigh = None
+        if most_pct is not None and self.selecting is not None:
+            weigh = partial(_weighed, self.selecting, said_by(followed.case.call.conversation), most_pct)
         return settled(decision, standing, followed.case.policy, weigh=weigh)
+
+    async def asettled(
+        self, decision: RoutingDecision, followed: Followed, standing: Standing | None
+    ) -> tuple[RoutingDecision, SessionStanding | None]:
+        """Return the same as `settled`; on a thread where tokens are counted that take long."""
+        settle = partial(self.settled, decision, followed, standing)
+        return await read(settle, on_thread=self._weighs_long(followed, standing))
+
+    def _weighs_long(self, followed: Followed, standing: Standing | None) -> bool:
+        if self.selecting is None or standing is None or standing.anchor is None or self._most_pct(followed) is None:
+            return False
+        return self.selecting.tokens.takes_long(said_by(followed.case.call.conversation), self.catalog.models)
 
     def _most_pct(self, followed: Followed) -> float | None:
         """Return what switches may cost at the most, in percent of never switching; None where nobody counts that."""
-        if self.sessions is None or self.prices is None:
+        if self.sessions is None or self.selecting is None:
             return None
         asked = followed.case.call.switch_budget_pct
         return self.sessions.switch_budget_pct if asked is None else asked
@@ -184,9 +200,13 @@ class Following:
             await self.sessions.aremember(session.place, moved(decision, session, to=to))
 
 
-def _weighed(prices: PriceList, most_pct: float, place: Place, anchor: Pin, model: str) -> Weighed:
+def _weighed(  # noqa: PLR0913, PLR0917 - the first three are what is the same for all models
+    selecting: Selecting, said: Said, most_pct: float, place: Place, anchor: Pin, model: str
+) -> Weighed:
+    prices, counts = selecting.prices, selecting.tokens.counts(said, (anchor.model, model))
     return weighed(
-        tokens=place.tokens,
+        tokens=counts[anchor.model],
+        tokens_after=counts[model],
         before=prices.price_of(anchor.model),
         after=prices.price_of(model),
         is_same=model == anchor.model,

@@ -86,7 +86,7 @@ class Router:
         )
         self._experiments = Experiments(experiments, usual=self._deciding, queue=queue)
         self.selecting = selecting
-        self._following = Following(sessions=sessions, catalog=catalog, prices=selecting.prices if selecting else None)
+        self._following = Following(sessions=sessions, catalog=catalog, selecting=selecting)
         self._is_ready = False
         self._problem: ClassificationError | None = None
         self._repeated_start = RepeatedStart(self._warm_up)
@@ -220,7 +220,7 @@ class Router:
         fresh = self._qualified(begun)
         if standing is None:
             standing = await self._following.aopened(followed, self._following.opening(followed, speaking(fresh), fit))
-        settled, session = self._following.settled(fresh, followed, standing)
+        settled, session = await self._following.asettled(fresh, followed, standing)
         reported = partial(reported, session=session, trial=arm.trial)
         decision = fitted(settled, reported)
         await self._following.aremember(decision, session, standing)

@@ -10,6 +10,7 @@ from plano_asgi.policy.selection import answer_s, cost_of, ranked
 from plano_asgi.preferences import RoutingPolicy, SelectionPolicy
 from plano_asgi.prices import PriceList
 from plano_asgi.providers import ModelCatalog, bare_model
+from plano_asgi.tokens import TokenCounter
 
 LATEST_SHARE: Final = 0.2  # of an average, what was measured last
 
@@ -69,6 +70,7 @@ class Selecting:
         speeds: ModelSpeeds,
         latency_of: Callable[[str], float | None] | None = None,
         sources: Sequence[MetricsSource] = (),
+        tokens: TokenCounter | None = None,
     ) -> None:
         """Take what is known of models.
 
@@ -77,16 +79,19 @@ class Selecting:
             speeds: How long they have taken here.
             latency_of: How long they take by somebody else's measure, which counts first; by qualified or bare name.
             sources: What has to be read for that.
+            tokens: What counts their tokens; None for the rule alone.
         """
         self.prices = prices
         self.speeds = speeds
+        self.tokens = tokens or TokenCounter()
         self._latency_of = latency_of
         self._sources = sources
 
     def start(self) -> None:
-        """Begin to read the sources; returns at once."""
+        """Begin to read the sources; blocks while tokenizers are loaded, as long as those may take."""
         for source in self._sources:
             source.start()
+        self.tokens.load()
 
     def stop(self) -> None:
         """Read them no more."""

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from plano_asgi.providers import (
     AwsCredentials,
     Capabilities,
+    ChatOverhead,
     Convention,
     ModelCatalog,
     ModelProvider,
@@ -80,6 +81,8 @@ def _provider(written: Provider, environ: Mapping[str, str]) -> ModelProvider:
         capabilities=Capabilities(**written.capabilities.model_dump()),
         region=written.region or region_of_host(base_url) or _first(spoken.region_variables, environ),
         aws=aws,
+        tokenizer=written.tokenizer,
+        chat_overhead=ChatOverhead(**written.chat_overhead.model_dump()),
     )
 
 

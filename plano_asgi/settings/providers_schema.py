@@ -22,6 +22,7 @@ from plano_asgi.settings.fields import (
 )
 from plano_asgi.settings.forwarding_schema import CapabilitySettings
 from plano_asgi.settings.section import Section
+from plano_asgi.settings.tokens_schema import ChatOverheadSettings, TokenizerName
 
 MOST_KEYS: Final = 100
 MOST_WEIGHT: Final = 1_000
@@ -78,7 +79,7 @@ class AwsSettings(Section):
 
 
 class Provider(Section):
-    """One model provider as written; the fields are Plano's, but for the last three."""
+    """One model provider as written; the fields are Plano's, but for the last five."""
 
     model: DeclaredModel
     name: Text | None = None
@@ -94,6 +95,8 @@ class Provider(Section):
     region: UrlPart | None = None
     project: UrlPart | None = None
     aws: AwsSettings = AwsSettings()
+    tokenizer: TokenizerName | None = None
+    chat_overhead: ChatOverheadSettings = ChatOverheadSettings()
 
 
 class AliasSettings(Section):

@@ -37,6 +37,7 @@ from plano_asgi.settings.schema import (
 )
 from plano_asgi.settings.sessions_schema import SessionSettings
 from plano_asgi.settings.telemetry_schema import DecisionLogSettings, TelemetrySettings
+from plano_asgi.settings.tokens_schema import TokensSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ class Settings:
         budgets: How much may be spent in a period.
         allow_lists: What callers may use.
         governance: How the former are counted.
+        tokens: How tokens are counted.
         sessions: What is remembered of calls that belong together.
         prompt_caching: What is done for providers' caches.
         responses_state: What is then kept of Responses calls.
@@ -103,6 +105,7 @@ class Settings:
     budgets: tuple[BudgetSettings, ...]
     allow_lists: tuple[AllowListSettings, ...]
     governance: GovernanceSettings
+    tokens: TokensSettings
     sessions: SessionSettings
     prompt_caching: PromptCachingSettings
     responses_state: ResponsesStateSettings
@@ -161,6 +164,7 @@ def settings_from(
         budgets=written.budgets,
         allow_lists=written.allow_lists,
         governance=written.governance,
+        tokens=written.tokens,
         sessions=written.sessions,
         prompt_caching=written.prompt_caching,
         responses_state=written.responses_state,

@@ -43,6 +43,7 @@ from plano_asgi.settings.responses_state_schema import PostgresSettings, Respons
 from plano_asgi.settings.section import Section
 from plano_asgi.settings.sessions_schema import SessionSettings
 from plano_asgi.settings.telemetry_schema import DecisionLogSettings, TelemetrySettings
+from plano_asgi.settings.tokens_schema import TokensSettings
 
 ENV_PREFIX: Final = "PLANO_"
 DEFAULT_PATHS: Final = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
@@ -140,6 +141,7 @@ class PlanoSettings(Section, BaseSettings):
         budgets: How much may be spent in a period.
         allow_lists: What callers may use.
         governance: How the former are counted.
+        tokens: How tokens are counted.
         sessions: See there.
         prompt_caching: See there.
         responses_state: See there.
@@ -182,6 +184,7 @@ class PlanoSettings(Section, BaseSettings):
     budgets: tuple[BudgetSettings, ...] = ()
     allow_lists: tuple[AllowListSettings, ...] = ()
     governance: GovernanceSettings = GovernanceSettings()
+    tokens: TokensSettings = TokensSettings()
     sessions: SessionSettings = SessionSettings()
     prompt_caching: PromptCachingSettings = PromptCachingSettings()
     responses_state: ResponsesStateSettings = ResponsesStateSettings()

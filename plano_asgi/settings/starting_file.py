@@ -141,6 +141,12 @@ model_providers:
 #   output_tokens: 1024      # what an answer is thought to take whose call does not limit it
 #   counters: 100000         # in a process's memory
 #   hash_key:                # what keys and addresses of callers are hashed with; one made of redis.url
+
+# tokens:                    # by model_providers[].tokenizer: a tokenizer.json, an encoding of tiktoken's, or rule
+#   deadline_ms: 100         # of one call's counting; what is left then is counted by the rule
+#   cache: 20000             # texts whose counts are kept
+#   load_s: 10               # most that a start waits for tokenizers
+
 # sessions:                  # which model has which conversation
 #   store: memory            # redis: workers share them
 #   size: 10000              # in memory

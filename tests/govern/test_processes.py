@@ -62,7 +62,7 @@ async def call(governor):
     estimate = chance.randrange(1, 200)
     document = read_document(json.dumps({"messages": [], "max_tokens": estimate}).encode())
     caller = Caller([(b"authorization", b"Bearer sk-canary-tenant")])
-    admission = await governor.admission(caller, document, route=None)
+    admission = await governor.admission(caller, document, route=None, models=["openai/small"])
     if await admission.admit("openai/small"):
         told["refused"] += 1
         return
@@ -135,7 +135,7 @@ async def ask(governor: Governor, tokens: int) -> tuple[Admission, CallError | N
     """Return a call's admission, and why it is refused where it is."""
     document = read_document(json.dumps({"messages": [], "max_tokens": tokens}).encode())
     caller = Caller([(b"authorization", b"Bearer sk-canary-tenant")])
-    admission = await governor.admission(caller, document, route=None)
+    admission = await governor.admission(caller, document, route=None, models=["openai/small"])
     return admission, await admission.admit("openai/small")
 
 

@@ -71,11 +71,11 @@ def test_requests_are_limited_before_the_app_is_called(calls: Callable[..., list
 def test_only_input_is_counted_since_answers_are_not_seen(
     calls: Callable[..., list[httpx.Response]], measure: str
 ) -> None:
-    """Twelve bytes and a role of four are four tokens, and a message three: `max_tokens` is not counted."""
-    answers = calls(f"ratelimits: [{{limit: {{{measure}: 20, unit: hour}}}}]", {}, {}, {})
+    """Twelve letters are three tokens, a message four and a call three: `max_tokens` is not counted."""
+    answers = calls(f"ratelimits: [{{limit: {{{measure}: 25, unit: hour}}}}]", {}, {}, {})
 
     assert [answer.status_code for answer in answers] == [200, 200, 429]
-    assert [answer.headers["ratelimit"].split(";")[1] for answer in answers] == ["r=13", "r=6", "r=6"]
+    assert [answer.headers["ratelimit"].split(";")[1] for answer in answers] == ["r=15", "r=5", "r=5"]
 
 
 def test_what_is_no_call_is_not_limited(calls: Callable[..., list[httpx.Response]]) -> None:

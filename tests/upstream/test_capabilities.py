@@ -1,15 +1,19 @@
 """Models that cannot serve a call are not asked: what calls need, what models can, and what becomes of the rest."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
 import pytest
 from starlette.applications import Starlette
 
+from plano_asgi.assembly import build_router
 from plano_asgi.conversation import ApiFormat
+from plano_asgi.http.server import create_app
 from plano_asgi.policy import Needs, capabilities_of, needs_of
 from plano_asgi.providers import Capabilities, ModelProvider
+from plano_asgi.settings import Settings
 from plano_asgi.testing import FixedClassifier
 from plano_asgi.wire import read_call, read_document
 
@@ -96,6 +100,30 @@ def ask_of(app_of: Callable[..., Starlette], provider: Any, ask_chat: Callable[.
         return ask_chat(app_of("\n".join([*lines, ""]), FixedClassifier({"code": 0.9})), **more)
 
     return make
+
+
+def test_window_is_judged_by_the_models_own_tokenizer(
+    settings_of: Callable[[str], Settings], tokenizer_json: Path, provider: Any, ask_chat: Callable[..., Any]
+) -> None:
+    """200 characters are 25 tokens at the least, and by the model's own count more than the 100 that it reads."""
+    text = f"""\
+mode: forward
+model_providers:
+  - {{model: openai/exact, base_url: '{provider.url}/v1', tokenizer: '{tokenizer_json}', capabilities: {{window: 100}}}}
+  - {{model: openai/vague, base_url: '{provider.url}/v1', default: true, capabilities: {{window: 100}}}}
+routing_preferences: [{{name: code, description: code, models: [openai/exact, openai/vague]}}]
+"""
+    settings = settings_of(text)
+    router = build_router(settings, classifier=FixedClassifier({"code": 0.9}))
+    router.start()
+    app = create_app(settings, router)
+    served = [
+        ask_chat(app, messages=[{"role": "user", "content": said}]).headers["x-plano-model"]
+        for said in ("日本" * 10, "日本" * 100)
+    ]
+    router.close()
+
+    assert served == ["openai/exact", "openai/vague"]
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ def test_a_budget_warns_and_then_refuses(
     mixed: Callable[..., Starlette], ask_chat: Callable[..., httpx.Response], status: int, kind: str
 ) -> None:
     """11 tokens cost 0.011 USD: from the soft limit on callers and the log are told, beyond the hard one refused."""
-    budget = f"budgets: [{{name: month, amount: 0.03, soft: 0.8, period: month, status: {status}}}]"
+    budget = f"budgets: [{{name: month, amount: 0.035, soft: 0.75, period: month, status: {status}}}]"
     app = mixed("openai/fine", more=f"{budget}\n{PRICES}")
     with capture_logs() as logs:
         answers = [ask_chat(app, max_tokens=4) for _ in range(3)]
