@@ -72,6 +72,7 @@ class Terminal:
         return self.program.wait(1)
 
     def _read_until(self, is_so: Callable[[], bool]) -> bool:
+        """Take what comes until something is so, and return whether it has come to be."""
         until = monotonic() + PATIENCE_S
         while not is_so():
             if monotonic() > until:

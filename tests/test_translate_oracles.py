@@ -42,7 +42,8 @@ def forced(value: Any) -> Any:
 
 WORDS = st.text(alphabet='abcäß🙂 \n"\\', min_size=1, max_size=9).filter(str.strip)
 NAMES = st.sampled_from(["weather", "search", "a-b_C9"])
-OBJECTS = st.dictionaries(WORDS, st.none() | st.integers() | WORDS | st.lists(st.floats(-9, 9), max_size=2), max_size=2)
+NUMBERS = st.integers(-(2**63), 2**64 - 1)  # what is larger is read as a float
+OBJECTS = st.dictionaries(WORDS, st.none() | NUMBERS | WORDS | st.lists(st.floats(-9, 9), max_size=2), max_size=2)
 SCHEMAS = st.fixed_dictionaries({"type": st.just("object"), "properties": st.dictionaries(WORDS, OBJECTS, max_size=2)})
 IMAGES = st.just({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}})
 TEXTS = st.builds(lambda text: {"type": "text", "text": text}, WORDS)

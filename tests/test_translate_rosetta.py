@@ -437,7 +437,7 @@ IN_REQUESTS: Final = [
     Difference("metadata", "CR RC", left_out, f"ours: both OpenAI APIs have it; {OPENAI}/responses"),
     Difference("service_tier", "CM CR MC MR RC RM", left_out, f"ours: every API has it; {OPENAI}/responses, {CLAUDE}"),
     Difference("verbosity", "CR RC", left_out, f"ours: both OpenAI APIs have it; {OPENAI}/responses"),
-    Difference("stream_options", "RC", left_out, f"ours: else the stream tells no usage; {OPENAI}/chat-streaming"),
+    Difference("stream_options", "MC RC", left_out, f"ours: else the stream tells no usage; {OPENAI}/chat-streaming"),
     Difference(
         "store",
         "CR MR",
@@ -621,6 +621,7 @@ RESPONSES_TURNS: Final = [
 ]
 STRICT: Final = {"name": "f", "parameters": {"type": "object", "properties": {}}, "strict": True}
 MORE_CALLS: Final[list[tuple[ApiFormat, dict[str, Any]]]] = [
+    (MESSAGES, {"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], "stream": True}),
     *((CHAT, {"messages": turns}) for turns in (REQUESTS["CONVERSATION"], *CHAT_TURNS)),
     *((MESSAGES, {"messages": turns}) for turns in MESSAGES_TURNS),
     (MESSAGES, {"system": [text("A") | {"cache_control": {"type": "ephemeral"}}, text("B")]}),

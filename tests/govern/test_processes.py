@@ -243,7 +243,7 @@ def test_stance_holds_while_redis_is_away_and_ends_with_it(
 def test_open_stance_counts_in_the_process_meanwhile(
     settings_in: Callable[..., tuple[Settings, Workers]], redis_server: Any
 ) -> None:
-    """Without Redis a process still holds its own callers to the limit, and does not ask Redis for every call."""
+    """Without Redis a process holds its own callers to the limit; that it counts alone is said once, and who hit it."""
     settings, _ = settings_in(redis_server.url, stance="fail_open", limit=1_000)
     redis_server.stop()
 
@@ -256,4 +256,4 @@ def test_open_stance_counts_in_the_process_meanwhile(
 
     with capture_logs() as logs:
         assert anyio.run(run) == [True, False]
-    assert [log["event"] for log in logs] == ["plano.quotas_unshared"]
+    assert [log["event"] for log in logs] == ["plano.quotas_unshared", "plano.limit_hit"]

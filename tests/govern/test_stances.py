@@ -29,6 +29,7 @@ class Away:
         raise self._failed(settlements)
 
     def _failed(self, *_: object) -> StoreError:
+        """Count that it was asked."""
         self.asked += 1
         return StoreError("it is away")
 
