@@ -28,7 +28,7 @@ from rich.table import Table
 from benchmarks.routing_suites.contenders import Guess, Routed
 from benchmarks.routing_suites.figures import figures_by_family, overall
 from benchmarks.routing_suites.pictures import draw_curves
-from benchmarks.routing_suites.suites import Suite, hand_written, public, thinned
+from benchmarks.routing_suites.suites import Suite, exam
 from plano_asgi.classify.embedded import EmbeddedClassifier
 
 AIMS: Final = {
@@ -51,8 +51,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="where to draw the curves")
     parser.add_argument("--quick", action="store_true", help="a twentieth of the cases: does it run?")
     arguments = parser.parse_args()
-    suites = [*hand_written(), *(public(arguments.datasets) if arguments.datasets else ())]
-    suites = [thinned(suite) for suite in suites] if arguments.quick else suites
+    suites = exam(arguments.datasets, is_quick=arguments.quick)
     runs = {}
     for said in arguments.run:
         name, _, folder = said.partition("=")

@@ -38,7 +38,7 @@ from benchmarks.routing_suites.figures import figures_by_family, overall
 from benchmarks.routing_suites.flips import flip_rates
 from benchmarks.routing_suites.pictures import draw
 from benchmarks.routing_suites.speed import latency_table
-from benchmarks.routing_suites.suites import Suite, hand_written, public, thinned
+from benchmarks.routing_suites.suites import Suite, exam
 from plano_asgi.classify.embedded import EmbeddedClassifier
 
 
@@ -52,8 +52,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="where to draw accuracy against milliseconds")
     parser.add_argument("--quick", action="store_true", help="a twentieth of the cases: does it run?")
     arguments = parser.parse_args()
-    suites = [*hand_written(), *(public(arguments.datasets) if arguments.datasets else ())]
-    suites = [thinned(suite) for suite in suites] if arguments.quick else suites
+    suites = exam(arguments.datasets, is_quick=arguments.quick)
     router = EmbeddedClassifier()
     results = {each.name: examined(each, suites) for each in contenders(router, arguments)}
     result = {

@@ -9,7 +9,7 @@ import gzip
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,9 +53,10 @@ class Suite:
     utterances: Mapping[str, Sequence[str]]
 
 
-def thinned(suite: Suite) -> Suite:
-    """Return the suite with one case in twenty."""
-    return Suite(suite.family, suite.name, suite.policy, suite.cases[::20], suite.utterances)
+def exam(datasets: Path | None, *, is_quick: bool) -> list[Suite]:
+    """Return the suites written by hand, with those of a folder of public sets; one case in twenty of each if quick."""
+    suites = [*hand_written(), *(public(datasets) if datasets else ())]
+    return [replace(suite, cases=suite.cases[::20]) for suite in suites] if is_quick else suites
 
 
 def hand_written() -> Iterator[Suite]:
