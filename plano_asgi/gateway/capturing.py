@@ -1,11 +1,11 @@
 """Answers that are read along with while they pass, for who wants to see in a trace what models say."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 
+from plano_asgi.gateway.passing_pieces import PassingPieces
 from plano_asgi.observe.answer_reading import AnswerReader
-from plano_asgi.upstream import FailureKind, ForwardedAnswer, Pieces
-from plano_asgi.wire.usage import Usage
+from plano_asgi.upstream import ForwardedAnswer, Pieces
 
 
 def captured(answer: ForwardedAnswer, reader: AnswerReader) -> ForwardedAnswer:
@@ -15,29 +15,14 @@ def captured(answer: ForwardedAnswer, reader: AnswerReader) -> ForwardedAnswer:
     return replace(answer, pieces=_Captured(answer.pieces, reader))
 
 
-@dataclass(slots=True)
-class _Captured:
+class _Captured(PassingPieces):
     """The pieces of an answer, and who else hears of them."""
 
-    pieces: Pieces
-    reader: AnswerReader
-
-    @property
-    def usage(self) -> Usage:
-        return self.pieces.usage
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return self.pieces.losses
-
-    @property
-    def failure(self) -> FailureKind | None:
-        return self.pieces.failure
+    def __init__(self, pieces: Pieces, reader: AnswerReader) -> None:
+        super().__init__(pieces)
+        self._reader = reader
 
     async def next(self) -> bytes:
-        piece = await self.pieces.next()
-        self.reader.feed(piece)
+        piece = await self._pieces.next()
+        self._reader.feed(piece)
         return piece
-
-    async def aclose(self) -> None:
-        await self.pieces.aclose()

@@ -1,13 +1,14 @@
 """A call that is governed: nobody is asked beyond a limit, and what was held is settled however the call ends."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
 from plano_asgi.gateway.account import Account
+from plano_asgi.gateway.passing_pieces import PassingPieces
 from plano_asgi.govern import Admission
-from plano_asgi.upstream import Admit, FailureKind, ForwardedAnswer, Pieces
+from plano_asgi.upstream import Admit, ForwardedAnswer, Pieces
 from plano_asgi.wire.usage import Usage
 
 _EVENT: Final = b"data:"
@@ -37,37 +38,25 @@ async def answer_within_limits(
     return replace(answer, pieces=_Counted(answer.pieces, admission, is_served=is_served, is_stream=is_stream))
 
 
-@dataclass(slots=True)
-class _Counted:
+class _Counted(PassingPieces):
     """The pieces of an answer that is counted; a stream's events stand for its tokens where nobody counts those."""
 
-    pieces: Pieces
-    admission: Admission
-    is_served: bool
-    is_stream: bool
-    events: int = 0
-
-    @property
-    def usage(self) -> Usage:
-        return self.pieces.usage
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return self.pieces.losses
-
-    @property
-    def failure(self) -> FailureKind | None:
-        return self.pieces.failure
+    def __init__(self, pieces: Pieces, admission: Admission, *, is_served: bool, is_stream: bool) -> None:
+        super().__init__(pieces)
+        self._admission = admission
+        self._is_served = is_served
+        self._is_stream = is_stream
+        self._events = 0
 
     async def next(self) -> bytes:
-        piece = await self.pieces.next()
-        if self.is_stream:
-            self.events += piece.count(_EVENT)
+        piece = await self._pieces.next()
+        if self._is_stream:
+            self._events += piece.count(_EVENT)
         return piece
 
     async def aclose(self) -> None:
         try:
-            await self.pieces.aclose()
+            await super().aclose()
         finally:
-            usage = self.pieces.usage if self.is_served else _NOTHING
-            await self.admission.settle(usage, written=self.events if self.is_stream else None)
+            usage = self.usage if self._is_served else _NOTHING
+            await self._admission.settle(usage, written=self._events if self._is_stream else None)
