@@ -31,6 +31,8 @@ model_providers:
         description: generating new code, writing functions
 admin:
   token: {KEY}
+classifier:
+  deadline_ms: 20000
 """
 FAULTY = f"modus: observe\nenabled: {KEY}\n{CONFIGURATION}"
 
@@ -280,7 +282,7 @@ def test_doctor_finds_nothing_wrong_with_a_good_configuration(plano: Command, co
         "model files",
         "timed decision",
     }
-    assert re.fullmatch(r"[\d.]+ ms of 250 ms allowed", findings["timed decision"]["finding"])
+    assert re.fullmatch(r"[\d.]+ ms of 20000 ms allowed", findings["timed decision"]["finding"])
     assert findings["model files"]["finding"].startswith(f"{SHIPPED_FOLDER}, revision ")
 
 

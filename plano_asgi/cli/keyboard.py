@@ -9,7 +9,9 @@ from select import select
 from time import sleep
 from typing import Final
 
-QUIT: Final = b"qQ"
+INTERRUPT: Final = b"\x03"  # Ctrl-C, where the terminal makes no signal of it
+QUIT: Final = b"qQ" + INTERRUPT
+CONTROL_CHARACTERS: Final = 6  # their place in what termios.tcgetattr returns
 _MOST_KEYS: Final = 64
 _HAS_TERMINALS: Final = find_spec("termios") is not None
 
@@ -18,10 +20,11 @@ Waits = Callable[[float], bool]
 
 @contextmanager
 def quit_key() -> Iterator[Waits]:
-    """Yield what waits for so many seconds, and returns whether `q` was pressed meanwhile; then it returns at once.
+    """Yield what waits for so many seconds, and returns at once, and that it was, where `q` is pressed meanwhile.
 
-    Keys are neither shown nor held back until a line ends; the terminal is as it was when the context ends, however it
-    does. Where stdin is no terminal, or the system has no such, there are no keys.
+    Ctrl-C is a key like `q`: an exception in the middle of whatever is being drawn or asked may get lost there. Keys
+    are neither shown nor held back until a line ends. The terminal is as it was when the context ends, however it does.
+    Where stdin is no terminal, or the system has no such, there are no keys.
     """
     if not _HAS_TERMINALS or not sys.stdin.isatty():
         yield slept
@@ -33,6 +36,9 @@ def quit_key() -> Iterator[Waits]:
     before = termios.tcgetattr(keyboard)
     try:
         tty.setcbreak(keyboard)
+        attributes = termios.tcgetattr(keyboard)
+        attributes[CONTROL_CHARACTERS][termios.VINTR] = os.fpathconf(keyboard, "PC_VDISABLE").to_bytes(1, "little")
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, attributes)
         yield lambda seconds: _is_quit_pressed(keyboard, seconds)
     finally:
         termios.tcsetattr(keyboard, termios.TCSADRAIN, before)

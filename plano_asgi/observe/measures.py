@@ -17,6 +17,7 @@ from plano_asgi.events import (
     LIMIT_HIT,
     MODEL_METRICS_READ,
     SECOND_STAGE_BACK,
+    TOKENIZER_READY,
 )
 from plano_asgi.observe import conventions as names
 from plano_asgi.observe import metrics
@@ -34,7 +35,7 @@ _NO_PROBLEMS: Final = frozenset(
     {
         *_COUNTED,
         *(CALL_FORWARDED, CALL_ROUTED, CLASSIFIER_READY, CONFIGURATION_RELOADED),
-        *(EXPERIMENT_DIFFERS, MODEL_METRICS_READ, SECOND_STAGE_BACK),
+        *(EXPERIMENT_DIFFERS, MODEL_METRICS_READ, SECOND_STAGE_BACK, TOKENIZER_READY),
     }
 )
 

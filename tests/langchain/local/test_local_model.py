@@ -33,7 +33,7 @@ classifier: {{deadline_ms: 20000}}
 FEW: Final = "{vision: false, tools: false, audio: false, window: 4096}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local_model(launch: Callable[..., Any]) -> str:
     """Return the URL of SmolLM2, served by llama.cpp as the example's page says."""
     page = (EXAMPLE / "README.md").read_text(encoding="utf-8")
