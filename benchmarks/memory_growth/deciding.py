@@ -1,7 +1,8 @@
 """Growth over calls through the decision endpoint.
 
-Every text is new, so each good call is classified; the cache is small enough to be full after warm-up; a tenth of the
-calls brings its own policy, a twentieth is broken. The baseline is as many calls that are refused before they are read.
+Every text is new, so each good call is classified; cache and sessions are small enough to be full after warm-up; a
+tenth of the calls brings its own policy, a twentieth is broken. The baseline is as many calls that are refused before
+they are read.
 """
 
 import asyncio
@@ -44,7 +45,7 @@ async def growth_of_decisions(calls: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "plano.yaml"
         config.write_text(STARTING_FILE, encoding="utf-8")
-        settings = load_settings(config, environ={"PLANO_CACHE__SIZE": "500"})
+        settings = load_settings(config, environ={"PLANO_CACHE__SIZE": "500", "PLANO_SESSIONS__SIZE": "500"})
     router = build_router(settings)
     router.start()
     app = create_app(settings, router)
