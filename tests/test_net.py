@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Final
 
+import anyio
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from plano_asgi.errors import NetworkError
-from plano_asgi.net import HttpAnswer, HttpClient
+from plano_asgi.net import HttpAnswer, HttpClient, HttpRequest, StreamingClient
 
 FORKED: Final = """
 import os, sys
@@ -133,6 +134,27 @@ def test_certificate_must_be_signed_by_somebody_known(
     friend = HttpClient(connections=1)
     assert post(friend, url_of(server, "https")).status == 200
     friend.close()
+
+
+def test_what_goes_wrong_after_the_handshake_is_an_error_of_the_network(
+    server: QuietServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that wants a certificate of ours says so when it is asked already; that is no error of another kind."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.load_verify_locations(certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    async def ask() -> None:
+        """Ask as a gateway does."""
+        client = StreamingClient(connections=1, connect_s=2)
+        with pytest.raises(NetworkError):
+            await client.open(HttpRequest(url=url_of(server, "https"), headers=(), body=b"{}"))
+        await client.aclose()
+
+    anyio.run(ask)
 
 
 def test_proxies_of_the_environment_are_not_used(server: QuietServer, monkeypatch: pytest.MonkeyPatch) -> None:

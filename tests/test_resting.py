@@ -20,6 +20,7 @@ from plano_asgi import events
 from plano_asgi.errors import StoreBusyError, StoreError
 from plano_asgi.secret import Secret
 from plano_asgi.stores.postgres_server import PostgresServer
+from plano_asgi.stores.redis_documents import RedisDocuments
 from plano_asgi.stores.redis_server import RedisServer
 from plano_asgi.stores.rest import Rest
 from plano_asgi.stores.resting_documents import RestingDocuments
@@ -149,6 +150,28 @@ def test_redis_with_too_many_questions_is_busy_and_not_away(redis_url: str, ask:
     anyio.run(main, backend="trio" if ask == "trio" else "asyncio")
 
     assert StoreBusyError in map(type, errors)
+
+
+def test_redis_that_hangs_is_away_and_not_busy(hanging_port: int) -> None:
+    """It is asked once in vain; after that its documents rest, and the next call waits for nothing."""
+    server = RedisServer(Secret(f"redis://127.0.0.1:{hanging_port}/0"), timeout_s=0.2)
+    documents = RestingDocuments(RedisDocuments(server, prefix="p", ttl_s=9))
+    errors: list[type[StoreError]] = []
+
+    async def main() -> None:
+        """Read twice."""
+        for _ in range(2):
+            with pytest.raises(StoreError) as told:
+                await documents.read("k")
+            errors.append(told.type)
+        with pytest.raises(StoreError) as told:
+            await anyio.to_thread.run_sync(server.ask, "GET", "k")
+        errors.append(told.type)
+        await server.aclose()
+
+    anyio.run(main)
+
+    assert errors == [StoreError] * 3
 
 
 @pytest.mark.parametrize(

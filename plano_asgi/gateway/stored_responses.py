@@ -53,25 +53,32 @@ class StoredResponses:
         conversations: What is kept.
         forwarder: What asks providers.
         governor: What callers may use; None where that is all.
+        is_guarded: Whether guardrails act; what a provider keeps has passed none of those of answers, and is not read.
     """
 
     conversations: Conversations
     forwarder: Forwarder
     governor: Governor | None
+    is_guarded: bool = False
 
     @classmethod
     def of(cls, gateway: Gateway) -> Self | None:
         """Return those of a gateway; None where it keeps nothing."""
         if gateway.conversations is None:
             return None
-        return cls(conversations=gateway.conversations, forwarder=gateway.forwarder, governor=gateway.governor)
+        return cls(
+            conversations=gateway.conversations,
+            forwarder=gateway.forwarder,
+            governor=gateway.governor,
+            is_guarded=gateway.guard is not None,
+        )
 
     async def answer(self, asked: StoredRequest) -> ForwardedAnswer:
         """Return the answer to one request.
 
         Raises:
-            CallError: 404, nobody keeps it for this caller; 400, the query is wrong; 503, it cannot be looked up now;
-                or its provider gives no answer.
+            CallError: 404, nobody keeps it for this caller; 403, guardrails act and its provider keeps it; 400, the
+                query is wrong; 503, it cannot be looked up now; or its provider gives no answer.
         """
         allowed = self.governor.allowed(asked.caller) if self.governor else ALL
         if dict(parse_qsl(asked.query)).get("stream") == "true":
@@ -86,6 +93,8 @@ class StoredResponses:
             provider = self.conversations.catalog.provider_of(kept.owner)
             if provider is None or not allowed.has_model(kept.owner):
                 raise _not_found()
+            if self.is_guarded and asked.method == "GET":
+                raise _unjudged()
             answer = await self.forwarder.fetch(provider, asked.resource, client_headers=asked.caller.headers)
         if asked.method == "DELETE" and answer.status < HTTPStatus.BAD_REQUEST:
             await self.conversations.forget(tenant, asked.response_id)
@@ -102,6 +111,11 @@ def _told(kept: KeptResponse, asked: StoredRequest) -> ForwardedAnswer:
         told = kept.response
     headers = (("content-type", "application/json"),)
     return ForwardedAnswer(model="", status=HTTPStatus.OK, headers=headers, pieces=OnePiece(write_json(told)))
+
+
+def _unjudged() -> WireFormatError:
+    message = "guardrails act here, and what the provider keeps has not passed them; keep the answer as it was given"
+    return WireFormatError(message, code="response_not_judged", status=HTTPStatus.FORBIDDEN)
 
 
 def _not_found() -> WireFormatError:

@@ -66,7 +66,7 @@ class ForwardingEndpoint:
         ]
         del request
         try:
-            await _unless_gone(receive, partial(self._serve, calls, request_id, account, send))
+            await unless_gone(receive, partial(self._serve, calls, request_id, account, send))
         finally:
             self._conclude(scope, account)
 
@@ -127,7 +127,7 @@ def forwarding_endpoints(settings: Settings, gateway: Gateway) -> Mapping[ApiFor
     }
 
 
-async def _unless_gone(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+async def unless_gone(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
     """Do the work, and give it up as soon as the caller has gone away."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -12,6 +13,7 @@ from plano_asgi.events import CALL_REFUSED, get_logger, identified
 from plano_asgi.gateway import Gateway, StoredRequest, StoredResponses
 from plano_asgi.govern import Caller
 from plano_asgi.http.endpoints import send_answer
+from plano_asgi.http.forwarding import unless_gone
 from plano_asgi.http.governing import client_address
 from plano_asgi.http.paths import path_in_app
 from plano_asgi.intake import Answer, Headers, error_answer
@@ -46,7 +48,9 @@ class StoredResponsesEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        del receive
+        await unless_gone(receive, partial(self._serve, scope, send))
+
+    async def _serve(self, scope: Scope, send: Send) -> None:
         with identified(Headers.from_raw(scope["headers"]).identity()) as identity:
             try:
                 answer = await self._answer(_request_of(scope), identity.request_id)

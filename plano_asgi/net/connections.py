@@ -63,7 +63,7 @@ class Connections:
             return
         now = monotonic()
         self._free.append((connection, now))
-        while self._free[0][1] < now - IDLE_CONNECTION_S:
+        while self._free and self._free[0][1] < now - IDLE_CONNECTION_S:  # others take some while one is closed
             await self._free.popleft()[0].aclose()
 
     async def aclose(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, partial
 from itertools import count
-from ssl import SSLContext
+from ssl import SSLContext, SSLError
 from typing import Final
 
 import anyio
@@ -17,6 +17,7 @@ from plano_asgi.net.connections import Connection, Connections
 from plano_asgi.net.streamed_answer import StreamedAnswer, innermost
 
 MOST_URLS: Final = 1_024
+LONGEST_KEPT_URL: Final = 512
 CLOSING_S: Final = 1.0
 _numbers = count()
 _NO_CONNECTION: Final = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.UnsupportedProtocol)
@@ -26,6 +27,7 @@ _BROKEN: Final = (
     httpcore.ProtocolError,
     httpcore.TimeoutException,
     RuntimeError,  # it was closed meanwhile
+    SSLError,  # after the handshake httpcore lets it through
 )
 
 
@@ -165,13 +167,16 @@ def _trust() -> SSLContext:
     return httpx.create_ssl_context()
 
 
-@lru_cache(MOST_URLS)
 def _address_of(url: str) -> _Address:
-    """Return where a URL leads; those of the declared models come again and again.
+    """Return where a URL leads; those of the declared models come again and again, and longer ones are a caller's.
 
     Raises:
         NetworkError: It is no URL of HTTP.
     """
+    return _kept_address(url) if len(url) <= LONGEST_KEPT_URL else _read_address(url)
+
+
+def _read_address(url: str) -> _Address:
     try:
         read = httpx.URL(url)
     except httpx.InvalidURL as error:
@@ -180,6 +185,9 @@ def _address_of(url: str) -> _Address:
         raise NoConnectionError("there is no connection (UnsupportedProtocol)")
     asked = httpcore.URL(scheme=read.raw_scheme, host=read.raw_host, port=read.port, target=read.raw_path)
     return _Address(asked, read.netloc)
+
+
+_kept_address = lru_cache(MOST_URLS)(_read_address)
 
 
 def _by_name(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:

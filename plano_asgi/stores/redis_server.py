@@ -19,6 +19,7 @@ try:
     import redis.asyncio
     from redis.backoff import NoBackoff
     from redis.exceptions import NoScriptError, RedisError
+    from redis.exceptions import TimeoutError as ServerTooLate
     from redis.retry import Retry
 except ModuleNotFoundError as error:
     raise MissingExtraError("redis", needed_for="the setting redis.url") from error
@@ -151,8 +152,7 @@ def _is_asyncio() -> bool:
 
 
 def _failed(error: Exception) -> StoreError:
-    if isinstance(
-        error.__context__, Empty | asyncio.TimeoutError
-    ):  # what the pools meet while they wait for a free one
+    is_of_pool = isinstance(error.__context__, Empty | asyncio.TimeoutError)  # what pools meet that wait for a free one
+    if is_of_pool and not isinstance(error, ServerTooLate):
         return StoreBusyError("all connections to Redis are in use; raise redis.timeout_ms where bursts are usual")
     return StoreError(f"Redis cannot be asked ({type(error).__name__}); see whether it runs at redis.url")

@@ -13,7 +13,7 @@ from plano_asgi.net import HttpRequest, StreamedAnswer
 from plano_asgi.providers import ModelProvider
 from plano_asgi.secret import Secret
 from plano_asgi.upstream.answers import ForwardedAnswer, OnePiece, told_headers
-from plano_asgi.upstream.asking import MOST_ANSWER_BYTES, read_all, repeats_key
+from plano_asgi.upstream.asking import MOST_ANSWER_BYTES, MOST_ERROR_BYTES, read_all, repeats_key
 from plano_asgi.upstream.attempts import UpstreamClient
 from plano_asgi.upstream.failures import FailureKind, failure_of
 from plano_asgi.upstream.requests import RawHeaders, upstream_request
@@ -76,14 +76,15 @@ def _request(
 
 
 async def _judged(answer: StreamedAnswer, provider: ModelProvider) -> ForwardedAnswer:
-    body = await read_all(answer, most_bytes=MOST_ANSWER_BYTES)
+    most_bytes = MOST_ANSWER_BYTES if answer.status in _SUCCESSES else MOST_ERROR_BYTES
+    body = await read_all(answer, most_bytes=most_bytes)
+    if len(body) > most_bytes:
+        raise _unanswered(f"answers with status {answer.status} and more than {most_bytes} bytes")
     if answer.status not in _SUCCESSES:
         failure = failure_of(answer.status, answer.headers, body, is_callers_key=provider.is_auth_passed_through)
         is_callers = failure.is_of_the_call or failure.kind is FailureKind.NOT_FOUND
         if not is_callers or repeats_key(provider, body):
             raise _unanswered(f"answers with status {answer.status}")
-    if len(body) > MOST_ANSWER_BYTES:
-        raise _unanswered(f"answers with more than {MOST_ANSWER_BYTES} bytes")
     told = (*told_headers(answer.headers), ("content-length", str(len(body))))
     return ForwardedAnswer(model=provider.model, status=answer.status, headers=told, pieces=OnePiece(body))
 

@@ -37,7 +37,8 @@ class ItemsQuery:
         """
         asked = dict(parse_qsl(query))
         limit, order = asked.get("limit", str(_USUAL_ITEMS)), asked.get("order", "desc")
-        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MOST_ITEMS):
+        is_number = limit.isascii() and limit.isdigit() and len(limit) <= len(str(MOST_ITEMS))
+        if not (is_number and 1 <= int(limit) <= MOST_ITEMS):
             raise invalid("limit", f"a number from 1 to {MOST_ITEMS}")
         if order not in _ORDERS:
             raise invalid("order", "expected one of asc, desc")

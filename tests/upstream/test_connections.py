@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio.abc import SocketStream
 
 from plano_asgi.errors import NetworkError, NetworkTimeoutError, NoConnectionError
-from plano_asgi.net import HttpRequest, StreamingClient
+from plano_asgi.net import HttpRequest, StreamingClient, connections
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -156,6 +157,34 @@ def test_a_cancelled_call_gives_its_place_back() -> None:
             with anyio.move_on_after(0.05):
                 await client.open(HttpRequest(url=server.url, headers=(), body=b"{}"))
             assert server.opened == asked
+
+    against(server, client, work, "asyncio")
+
+
+@pytest.mark.parametrize("ticks", range(0, 12, 2))
+def test_closing_an_idle_connection_leaves_room_for_others(ticks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one that nobody has used for long is closed, another call may take the last free one."""
+    monkeypatch.setattr(connections, "IDLE_CONNECTION_S", 0.05)
+    server, client = Counting(), StreamingClient(connections=8, connect_s=2)
+
+    async def late() -> None:
+        """Ask some turns of the event loop later."""
+        for _ in range(ticks):
+            await anyio.lowlevel.checkpoint()
+        assert await ask(client, server) == b"ok"
+
+    async def work() -> None:
+        """Have two idle, and give one back while another call begins."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, client, server)
+            tasks.start_soon(ask, client, server)
+        await anyio.sleep(0.06)
+        answer = await client.open(HttpRequest(url=server.url, headers=(), body=b"{}"))
+        while await answer.read():
+            pass
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(late)
+            await answer.aclose()
 
     against(server, client, work, "asyncio")
 

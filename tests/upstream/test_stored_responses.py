@@ -17,6 +17,10 @@ from starlette.types import ASGIApp
 from plano_asgi.testing import FixedClassifier
 
 FIRST, SECOND = "Schreib etwas", "und noch etwas \U0001f680"
+KEEPING = """\
+mode: forward
+model_providers: [{{model: openai/fine, default: true, base_url: '{url}/v1', access_key: sk-canary}}]
+"""
 KEPT_BY_PROVIDER = {"id": "resp_theirs", "object": "response", "status": "completed", "model": "fine", "output": []}
 
 
@@ -74,8 +78,7 @@ def client_of(serve: Callable[[ASGIApp], str]) -> Iterator[Callable[..., openai.
 def keeping(serve: Callable[[ASGIApp], str], app_of: Callable[..., Starlette]) -> tuple[KeepingProvider, Starlette]:
     """Return a provider that keeps its answers, and the service in front of it."""
     provider = KeepingProvider()
-    model = f"{{model: openai/fine, default: true, base_url: '{serve(provider.app)}/v1', access_key: sk-canary}}"
-    return provider, app_of(f"mode: forward\nmodel_providers: [{model}]\n", FixedClassifier({}))
+    return provider, app_of(KEEPING.format(url=serve(provider.app)), FixedClassifier({}))
 
 
 def created(client: openai.OpenAI, said: Any = FIRST, *, stream: bool = False, **more: Any) -> Any:
@@ -178,6 +181,7 @@ def test_queries_that_make_no_sense_are_refused(
     client = client_of(mixed("anthropic/fine"))
     given = created(client)
     asked: list[tuple[str, object]] = [("limit", 0), ("limit", 101), ("limit", "x"), ("order", "up"), ("after", "msg_")]
+    asked += [("limit", "0" * 8 + "1" + "9" * many) for many in (20, 5_000)]
 
     for field, value in asked:
         with pytest.raises(openai.BadRequestError) as told:
@@ -250,8 +254,9 @@ def test_what_its_provider_keeps_is_read_listed_and_deleted_there(
         (401, "Incorrect API key provided: sk-canary", 502),
         (404, "not found with sk-canary", 502),
         (500, "out of order", 502),
+        (400, "no such include " * 5_000, 502),
     ],
-    ids=["gone", "wrong", "key refused", "key repeated", "down"],
+    ids=["gone", "wrong", "key refused", "key repeated", "down", "long"],
 )
 def test_a_provider_that_refuses_is_repeated_only_where_it_speaks_to_the_caller(
     status: int,
@@ -275,6 +280,24 @@ def test_a_provider_that_refuses_is_repeated_only_where_it_speaks_to_the_caller(
 
     provider.status = 200
     assert client.responses.retrieve(given.id).id == given.id
+
+
+def test_guardrails_let_nobody_read_what_its_provider_keeps(
+    client_of: Callable[..., openai.OpenAI], serve: Callable[[ASGIApp], str], app_of: Callable[..., Starlette]
+) -> None:
+    """No guardrail has seen it, so it is refused, its items too, and no provider is asked; it may be deleted."""
+    provider = KeepingProvider()
+    guarded = KEEPING.format(url=serve(provider.app)) + "guardrails: {answers: [{filter: patterns, deny: ['heron']}]}\n"
+    client = client_of(app_of(guarded, FixedClassifier({})))
+    given = created(client)
+
+    for asked in (client.responses.retrieve, client.responses.input_items.list):
+        with pytest.raises(openai.PermissionDeniedError) as told:
+            asked(given.id)
+        assert told.value.code == "response_not_judged"
+    client.responses.delete(given.id)
+
+    assert [method for method, *_ in provider.asked] == ["DELETE"]
 
 
 def test_a_store_that_is_away_is_no_missing_answer(
