@@ -137,24 +137,32 @@ def test_certificate_must_be_signed_by_somebody_known(
 
 
 def test_what_goes_wrong_after_the_handshake_is_an_error_of_the_network(
-    server: QuietServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that wants a certificate of ours says so when it is asked already; that is no error of another kind."""
+    """A server that answers a request of TLS in plain text is broken, and no error of another kind."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    context.load_verify_locations(certificate)
-    context.verify_mode = ssl.CERT_REQUIRED
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
 
-    async def ask() -> None:
+    def serve(listener: socket.socket) -> None:
+        """Shake hands, hear the request, and forget about TLS."""
+        connection, _ = listener.accept()
+        plain = connection.dup()
+        with plain, context.wrap_socket(connection, server_side=True) as encrypted:
+            encrypted.recv(4096)
+            plain.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    async def ask(url: str) -> None:
         """Ask as a gateway does."""
         client = StreamingClient(connections=1, connect_s=2)
         with pytest.raises(NetworkError):
-            await client.open(HttpRequest(url=url_of(server, "https"), headers=(), body=b"{}"))
+            await client.open(HttpRequest(url=url, headers=(), body=b"{}"))
         await client.aclose()
 
-    anyio.run(ask)
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
+        served = threads.submit(serve, listener)
+        anyio.run(ask, f"https://127.0.0.1:{listener.getsockname()[1]}/")
+        served.result(5)
 
 
 def test_proxies_of_the_environment_are_not_used(server: QuietServer, monkeypatch: pytest.MonkeyPatch) -> None:
