@@ -31,7 +31,7 @@ WORDS: Final = "I wrote to [EMAIL_1] and called [PHONE_1] as you asked, then the
 RULES: Final[dict[str, tuple[dict[str, object], float]]] = {
     "pii, mask": ({"filter": "pii"}, PII_US),
     "pii, report": ({"filter": "pii", "action": "report"}, PII_US),
-    "injection": ({"filter": "injection"}, 600.0),
+    "injection": ({"filter": "injection"}, 200.0),
     "patterns, 2": ({"filter": "patterns", "deny": [r"project \w{1,20} is confidential", "top secret"]}, PII_US),
     "size": ({"filter": "size", "characters": 1_000_000}, PII_US),
 }

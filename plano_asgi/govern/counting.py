@@ -1,20 +1,19 @@
 """What is counted against quotas: charges, holds on capacity, and what became of them. Pure.
 
 A charge is reserved by its estimate before a call and settled by what was really used after it. Until then it is held;
-a hold that nobody settles in time (its process was killed) is given back.
+a hold that nobody settles in time (its process was killed) is given back. All are named tuples: every call makes them,
+and they take half the time that a frozen dataclass does.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from plano_asgi.govern.windows import Window
 
 MOST_AMOUNT: Final = 2**50  # all sums stay exact, also in Lua's floating point
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Charge:
+class Charge(NamedTuple):
     """What a call is to take of one counter.
 
     Attributes:
@@ -30,8 +29,7 @@ class Charge:
     amount: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class Hold(NamedTuple):
     """An amount that one call has reserved.
 
     Attributes:
@@ -51,16 +49,14 @@ class Hold:
     is_shared: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What a hold has come to: what was really used of it."""
 
     hold: Hold
     used: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(NamedTuple):
     """How a counter stands as a charge comes.
 
     Attributes:
@@ -74,8 +70,7 @@ class Standing:
     reset_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ruling:
+class Ruling(NamedTuple):
     """What became of charges: all are held, or none is.
 
     Attributes:

@@ -16,8 +16,9 @@ _MOST_OUTPUT: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens
 
 def output_estimate(body: Mapping[str, object], *, otherwise: int) -> int:
     """Return how many tokens the answers to a call take at the most; `otherwise` for an answer without a limit."""
-    limits = (_count(body.get(name), most=MOST_AMOUNT) for name in _MOST_OUTPUT)
-    most = next((limit for limit in limits if limit is not None), otherwise)
+    written = [body[name] for name in _MOST_OUTPUT if name in body]
+    limits = [limit for value in written if (limit := _count(value, most=MOST_AMOUNT)) is not None]
+    most = limits[0] if limits else otherwise
     answers = _count(body.get("n"), most=MOST_ANSWERS) or 1
     return min(most * answers, MOST_AMOUNT)
 

@@ -242,6 +242,8 @@ class Admission:
 
 def _tightest(counted: Sequence[Counted]) -> tuple[Counted, ...]:
     """Return one for each quota: of those with several counters the one with the least left."""
+    if len(counted) == 1:
+        return (counted[0],)
     least: dict[int, Counted] = {}
     for one in counted:
         known = least.setdefault(id(one.quota), one)

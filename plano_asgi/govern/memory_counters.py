@@ -55,8 +55,10 @@ class MemoryCounters:
             self._counter(settlement.hold.key).settle(settlement, now)
 
     def _counter(self, key: str) -> Counter:
-        counter = self._counters.pop(key, None) or Counter()
-        self._counters[key] = counter
-        if len(self._counters) > self._most:
+        counter = self._counters.get(key)
+        if counter is not None:
+            self._counters.move_to_end(key)
+            return counter
+        if len(self._counters) >= self._most:
             self._counters.popitem(last=False)
-        return counter
+        return self._counters.setdefault(key, Counter())

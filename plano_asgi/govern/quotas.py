@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from plano_asgi.govern.callers import Caller, Pseudonyms, Selector
 from plano_asgi.govern.counting import MOST_AMOUNT
@@ -156,8 +156,7 @@ _PARTS: Final[Mapping[Part, Callable[[Caller, str, str, str], str]]] = MappingPr
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class Use(NamedTuple):
     """What one call uses, as it is estimated or as it was.
 
     Attributes:

@@ -1,11 +1,10 @@
 """What callers are told of the quotas that their call was counted against."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.govern.counting import Standing
@@ -24,8 +23,7 @@ _ANTHROPIC_NAMES: Final[Mapping[Measure, str]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(NamedTuple):
     """A quota that a call was counted against: how it stood, and how much the call was to take."""
 
     quota: Quota

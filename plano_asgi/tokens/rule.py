@@ -15,7 +15,7 @@ _DIGITS: Final = b"0123456789"
 def tokens_by_rule(texts: Iterable[str]) -> int:
     """Return about how many tokens some texts have together, rounded up; lone surrogates count as what they take."""
     data = "".join(texts).encode("utf-8", "surrogatepass")
-    others = len(data.translate(None, _SMALL_LETTERS_AND_SPACES))
-    digits = len(data) - len(data.translate(None, _DIGITS))
-    quarters = len(data) + others + 2 * digits
+    others = data.translate(None, _SMALL_LETTERS_AND_SPACES)
+    digits = len(others) - len(others.translate(None, _DIGITS))
+    quarters = len(data) + len(others) + 2 * digits
     return -(-quarters // 4)

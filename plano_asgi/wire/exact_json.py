@@ -15,6 +15,8 @@ import orjson
 from plano_asgi.errors import WireFormatError
 
 _LONG_NUMBER: Final = re.compile(rb"[0-9][0-9.]{15}")
+_OF_NUMBERS: Final = bytes.maketrans(b"123456789.", b"0" * 10)
+_LONG: Final = b"0" * 16  # to find it is ten times as fast as the pattern, which almost no document has
 _LONGEST_INTEGER: Final = 18  # digits that surely fit 64 bits
 
 
@@ -41,7 +43,7 @@ def with_exact_numbers(data: bytes, value: object) -> object:
     Raises:
         ValueError: It nests too deeply.
     """
-    if not _LONG_NUMBER.search(data):
+    if _LONG not in data.translate(_OF_NUMBERS) or not _LONG_NUMBER.search(data):
         return value
     try:
         return json.loads(data, parse_int=_integer, parse_float=_fraction)

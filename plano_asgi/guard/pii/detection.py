@@ -56,7 +56,7 @@ def find_personal(text: str, kinds: Collection[Kind] = EVERY_KIND) -> tuple[Find
 def _windows(text: str, sign: Sign) -> Sequence[Window]:
     """Return where a finding can be, around the signs of it; windows do not overlap."""
     before, after = sign.reach
-    spans = [match.span() for form in sign.forms for match in form.finditer(text)]
+    spans = [match.span() for held, form in sign.forms if held in text for match in form.finditer(text)]
     windows: list[Window] = []
     for start, end in sorted(spans):
         if windows and start - before <= windows[-1][1]:
