@@ -111,8 +111,9 @@ def test_what_users_do_not_say_is_not_judged(told: Callable[..., tuple[int, list
         (f"{SAID['de']} https://example.org/the/quick/brown/fox/jumps/over/the/lazy/dog", 200),
         (f"{SAID['de']}\n```python\n{CODE}```\n{SAID['en'] * 9}", 403),
         (SAID["de"] * 60 + SAID["en"] * 60, 403),
+        (f"{SAID['de']}\n```\nprint(1)\n```\n```\n{SAID['en'] * 9}", 403),
     ],
-    ids=["code", "inline code", "address", "mostly another", "another later"],
+    ids=["code", "inline code", "address", "mostly another", "another later", "another after an open fence"],
 )
 def test_mixed_texts(text: str, status: int, told: Callable[..., tuple[int, list[Any]]]) -> None:
     """Code and addresses are not read; what goes on at length in another language is found wherever it stands."""
@@ -127,9 +128,21 @@ def test_what_is_too_short_passes_and_is_reported(text: str, told: Callable[...,
     assert told("allow: [de], unsure: block", user(text), user(SAID["de"])) == (200, [])
 
 
-def test_no_text_is_in_no_language(told: Callable[..., tuple[int, list[Any]]]) -> None:
-    """Nothing but code is nothing to judge."""
-    assert told("allow: [ru], unsure: block", user(f"```\n{CODE}```")) == (200, [])
+@pytest.mark.parametrize(
+    "text", [f"```\n{CODE}```", "https://example.org/", f"`{SAID['en']}`"], ids=["fenced", "address", "inline"]
+)
+def test_code_alone_is_surely_in_no_language(text: str, told: Callable[..., tuple[int, list[Any]]]) -> None:
+    """What is nothing but code or an address passes, which the log tells, or blocks where that is set."""
+    assert told("allow: [ru]", user(text)) == (200, [("reported", {"unsure": 1})])
+    assert told("allow: [ru], unsure: block", user(text)) == (403, [("blocked", {"unsure": 1})])
+    assert told("allow: [de], unsure: block", user(text), user(SAID["de"])) == (200, [])
+
+
+def test_nothing_said_is_nothing_to_judge(told: Callable[..., tuple[int, list[Any]]]) -> None:
+    """A user who shows an image alone is not asked for a language."""
+    image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+
+    assert told("allow: [ru], unsure: block", {"role": "user", "content": [image]}) == (200, [])
 
 
 def test_reporting_changes_nothing(told: Callable[..., tuple[int, list[Any]]]) -> None:

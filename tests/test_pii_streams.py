@@ -192,17 +192,51 @@ def test_a_stream_is_restored_wherever_it_is_cut(api_format: ApiFormat, text: st
     assert json.loads(arguments) == {"to": text}
 
 
-BODIES = [
-    {"messages": [{"role": "user", "content": "{}"}, {"role": "user", "content": [{"type": "text", "text": "{}"}]}]},
-    {"system": [{"type": "text", "text": "{}"}], "messages": [{"role": "user", "content": "{}"}]},
-    {"instructions": "{}", "input": [{"type": "function_call_output", "call_id": "c", "output": "{}"}]},
-    {"input": "{}"},
-    {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "t", "input": {"to": ["{}"]}}]}]},
-    {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "{}"}]}]},
-]
+def said(*parts: object, role: str = "user") -> dict[str, Any]:
+    """Return a body with one message of these parts."""
+    return {"messages": [{"role": role, "content": list(parts)}]}
 
 
-@pytest.mark.parametrize("shape", BODIES, ids=["chat", "messages", "responses", "input", "tool use", "tool result"])
+def document(source: dict[str, Any], **beside: str) -> dict[str, Any]:
+    """Return a body with one document."""
+    return said({"type": "document", "source": source, **beside})
+
+
+BODIES = {
+    "chat": {"messages": [{"role": "user", "content": "{}"}, {"role": "user", "content": [{"text": "{}"}]}]},
+    "name of a user": {"messages": [{"role": "user", "name": "anna@example.org", "content": "{}"}]},
+    "tool of a chat": {
+        "messages": [{"role": "tool", "tool_call_id": "t", "content": [{"type": "text", "text": "{}"}]}]
+    },
+    "refusal": {"messages": [{"role": "assistant", "refusal": "{}"}]},
+    "prediction": {"messages": [], "prediction": {"type": "content", "content": [{"type": "text", "text": "{}"}]}},
+    "messages": {"system": [{"type": "text", "text": "{}"}], "messages": [{"role": "user", "content": "{}"}]},
+    "text document": document({"type": "text", "media_type": "text/plain", "data": "{}"}),
+    "document of parts": document({"type": "content", "content": [{"type": "text", "text": "{}"}]}),
+    "beside a document": document({"type": "url", "url": "https://example.org"}, title="{}", context="{}"),
+    "search result": said({"type": "search_result", "source": "{}", "title": "{}", "content": [{"text": "{}"}]}),
+    "unsigned thought": said({"type": "thinking", "thinking": "{}", "signature": ""}, role="assistant"),
+    "tool use": said({"type": "tool_use", "id": "t", "input": {"to": ["{}"], "data": "{}"}}, role="assistant"),
+    "tool use of a list": said({"type": "tool_use", "id": "t", "input": [{"name": "{}"}]}, role="assistant"),
+    "tool result": said({"type": "tool_result", "tool_use_id": "t", "content": "{}"}),
+    "document in a result": said(
+        {"type": "tool_result", "content": [{"type": "document", "source": {"type": "text", "data": "{}"}}]}
+    ),
+    "input": {"input": "{}"},
+    "responses": {"instructions": "{}", "input": [{"type": "function_call_output", "call_id": "c", "output": "{}"}]},
+    "result of parts": {
+        "input": [{"type": "function_call_output", "output": [{"type": "input_text", "text": "{}"}]}],
+    },
+    "custom tool": {"input": [{"type": "custom_tool_call", "call_id": "c", "name": "f", "input": "{}"}]},
+    "arguments as an object": {"input": [{"type": "function_call", "name": "f", "arguments": {"name": "{}"}}]},
+    "action": {"input": [{"type": "local_shell_call", "action": {"command": ["{}"], "env": {"name": "{}"}}}]},
+    "file search": {"input": [{"type": "file_search_call", "results": [{"text": "{}", "attributes": {"id": "{}"}}]}]},
+    "summary": {"input": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "{}"}]}]},
+    "variables": {"prompt": {"id": "p", "variables": {"name": "{}", "url": {"type": "input_text", "text": "{}"}}}},
+}
+
+
+@pytest.mark.parametrize("shape", BODIES.values(), ids=BODIES)
 def test_texts_are_masked_wherever_an_api_has_them(shape: dict[str, Any]) -> None:
     """No place where an API carries text lets an address through."""
     body = json.dumps({"model": "auto", **shape}).replace("{}", "write to anna@example.org").encode()
@@ -213,6 +247,31 @@ def test_texts_are_masked_wherever_an_api_has_them(shape: dict[str, Any]) -> Non
     assert b"anna@example.org" not in masked
     assert b"[EMAIL_1]" in masked
     assert json.loads(changed_answer(masked, AnswerTexts([Restoring(placeholders)]))) == json.loads(body)
+
+
+NAMES = st.sampled_from(["id", "name", "type", "data", "url", "text", "thinking", "format", "input", "detail", "role"])
+JSON = st.recursive(
+    st.sampled_from(["anna@example.org", "hello", "", None, 1.5]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=100)
+@given(value=st.dictionaries(NAMES, JSON, min_size=1, max_size=3))
+def test_nothing_that_a_tool_is_called_with_is_left_out(value: dict[str, Any]) -> None:
+    """Whatever the keys of a tool's own JSON are, fields of an API among them, what stands there is masked."""
+    calls = [
+        said({"type": "tool_use", "id": "t", "name": "f", "input": value}, role="assistant"),
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": json.dumps(value)}}]}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": value}}]}]},
+        {"input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": json.dumps(value)}]},
+        {"input": [{"type": "computer_call", "call_id": "c", "action": value}]},
+    ]
+    bodies = [json.dumps(call).encode() for call in calls]
+    masked = [changed_bytes(body, Placeholders(texts_of(json.loads(body))).mask) for body in bodies]
+
+    assert [text for text in masked if b"anna@example.org" in text] == []
 
 
 def test_arguments_of_a_tool_are_masked_as_the_json_that_they_are() -> None:

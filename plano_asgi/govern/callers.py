@@ -51,7 +51,7 @@ class Caller:
     def api_keys(self) -> tuple[str, ...]:
         """The keys that the caller shows, in whichever headers, each once; an empty one where it shows none.
 
-        More than four of them tell nothing of a caller, and are as none.
+        More than four of them tell nothing of a caller, and are as none: such calls share what all have without a key.
         """
         shown = [value.decode("latin-1").strip() for name, value in self.headers if name.lower() in _KEY_HEADERS]
         keys = dict.fromkeys([_BEARER.sub("", value, count=1) for value in shown if value])

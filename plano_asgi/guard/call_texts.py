@@ -1,6 +1,6 @@
 """The texts of a call: where its body says something that somebody has written, whatever the API."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import orjson
@@ -9,27 +9,19 @@ from plano_asgi.wire.exact_json import read_json, write_json
 
 Change = Callable[[str], str]
 
-_HOLDS_TEXTS: Final = ("system", "instructions", "messages", "input", "prompt")
+_HOLDS_TEXTS: Final = ("system", "instructions", "messages", "input", "prompt", "prediction")
 _HOLDS_NONE: Final = (
     frozenset(  # names, ids, and what a provider has signed or encoded: it would not be the same changed
         {
             *("type", "role", "id", "name", "call_id", "tool_call_id", "tool_use_id", "status", "phase", "media_type"),
-            *(
-                "signature",
-                "thinking",
-                "encrypted_content",
-                "data",
-                "file_data",
-                "file_id",
-                "image_url",
-                "url",
-                "format",
-            ),
-            *("cache_control", "detail", "filename", "previous_response_id"),
+            *("signature", "thinking", "encrypted_content", "data", "file_data", "file_id", "image_url", "url"),
+            *("format", "cache_control", "detail", "filename", "previous_response_id"),
         }
     )
 )
-_HOLDS_JSON: Final = frozenset({"arguments"})
+_HOLDS_JSON: Final = "arguments"
+_OF_A_TOOL: Final = frozenset({"input", "arguments", "action", "attributes"})  # their keys are not the API's
+_SPEAKERS: Final = frozenset({"user", "assistant", "system", "developer"})
 
 
 def texts_of(body: object) -> Iterator[str]:
@@ -67,20 +59,39 @@ def changed_bytes(data: bytes, change: Change) -> bytes:
     return data if after == before else write_json(after)
 
 
-def _changed(value: object, change: Change, key: str = "") -> object:
+def _changed(value: object, change: Change) -> object:
     if isinstance(value, str):
-        return _changed_json(value, change) if key in _HOLDS_JSON else change(value)
+        return change(value)
     if isinstance(value, list):
-        return [_changed(inner, change, key) for inner in value]
+        return [_changed(inner, change) for inner in value]
     if isinstance(value, dict):
-        return {name: _changed_member(name, inner, change) for name, inner in value.items()}
+        return {name: _changed_member(name, inner, change, value) for name, inner in value.items()}
     return value
 
 
-def _changed_member(name: str, value: object, change: Change) -> object:
-    if name == "input" and isinstance(value, dict):  # what a tool is called with: its keys are not the API's
+def _changed_member(name: str, value: object, change: Change, beside: Mapping[str, object]) -> object:
+    if isinstance(value, str):
+        if name in _HOLDS_NONE and not _says_something(name, beside):
+            return value
+        return _changed_json(value, change) if name == _HOLDS_JSON else change(value)
+    if name in _OF_A_TOOL:
         return _changed_everywhere(value, change)
-    return value if name in _HOLDS_NONE else _changed(value, change, name)
+    if name == "variables" and isinstance(value, dict):
+        return {inner_name: _changed(inner, change) for inner_name, inner in value.items()}
+    return _changed(value, change)
+
+
+def _says_something(name: str, beside: Mapping[str, object]) -> bool:
+    """Return whether a text stands where else none does: in a document, a thought unsigned, a name of who speaks."""
+    match name:
+        case "data":
+            return beside.get("type") == "text"
+        case "thinking":
+            return not beside.get("signature")
+        case "name":
+            return beside.get("role") in _SPEAKERS
+        case _:
+            return False
 
 
 def _changed_json(text: str, change: Change) -> str:

@@ -91,7 +91,7 @@ class AnswerReader:
             if len(self._parts) >= MOST_PARTS:
                 return
             part = self._parts[delta.key] = _Growing(delta.kind, delta.id, delta.name)
-        part.text += delta.text[: MOST_CHARS + 1 - self._read_chars]
+        part.text += delta.text[: max(0, MOST_CHARS + 1 - self._read_chars)]
         self._read_chars += len(delta.text)
         self._is_over = self._read_chars > MOST_CHARS
 

@@ -1,5 +1,6 @@
 """Following calls that belong together: what is known before a call is decided, and what is remembered after."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -146,27 +147,33 @@ class Following:
         self, decision: RoutingDecision, followed: Followed, standing: Standing | None
     ) -> tuple[RoutingDecision, SessionStanding | None]:
         """Return a decision as a session lets it stand, and what the session has to do with it."""
-        if standing is None:
-            return decision, None
-        if standing.holder is not None:
-            return decision, session_of(standing, standing.holder)
-        most_pct = self._most_pct(followed)
-        weigh = None
-        if most_pct is not None and self.selecting is not None:
-            weigh = partial(_weighed, self.selecting, said_by(followed.case.call.conversation), most_pct)
-        return settled(decision, standing, followed.case.policy, weigh=weigh)
+        return self._settled(decision, followed, standing, self._weighing(followed, standing))
 
     async def asettled(
         self, decision: RoutingDecision, followed: Followed, standing: Standing | None
     ) -> tuple[RoutingDecision, SessionStanding | None]:
         """Return the same as `settled`; on a thread where tokens are counted that take long."""
-        settle = partial(self.settled, decision, followed, standing)
-        return await read(settle, on_thread=self._weighs_long(followed, standing))
+        weighing = self._weighing(followed, standing)
+        settle = partial(self._settled, decision, followed, standing, weighing)
+        return await read(settle, on_thread=weighing is not None and weighing.takes_long(self.catalog.models))
 
-    def _weighs_long(self, followed: Followed, standing: Standing | None) -> bool:
-        if self.selecting is None or standing is None or standing.anchor is None or self._most_pct(followed) is None:
-            return False
-        return self.selecting.tokens.takes_long(said_by(followed.case.call.conversation), self.catalog.models)
+    def _settled(
+        self, decision: RoutingDecision, followed: Followed, standing: Standing | None, weighing: "_Weighing | None"
+    ) -> tuple[RoutingDecision, SessionStanding | None]:
+        if standing is None:
+            return decision, None
+        if standing.holder is not None:
+            return decision, session_of(standing, standing.holder)
+        return settled(decision, standing, followed.case.policy, weigh=weighing.weigh if weighing else None)
+
+    def _weighing(self, followed: Followed, standing: Standing | None) -> "_Weighing | None":
+        """Return what weighs a switch of the model that has a session; None where nobody asks what that costs."""
+        most_pct = self._most_pct(followed)
+        if self.selecting is None or most_pct is None or standing is None:
+            return None
+        if standing.anchor is None or standing.holder is not None:
+            return None
+        return _Weighing(self.selecting, said_by(followed.case.call.conversation), most_pct)
 
     def _most_pct(self, followed: Followed) -> float | None:
         """Return what switches may cost at the most, in percent of never switching; None where nobody counts that."""
@@ -200,20 +207,37 @@ class Following:
             await self.sessions.aremember(session.place, moved(decision, session, to=to))
 
 
-def _weighed(  # noqa: PLR0913, PLR0917 - the first three are what is the same for all models
-    selecting: Selecting, said: Said, most_pct: float, place: Place, anchor: Pin, model: str
-) -> Weighed:
-    prices, counts = selecting.prices, selecting.tokens.counts(said, (anchor.model, model))
-    return weighed(
-        tokens=counts[anchor.model],
-        tokens_after=counts[model],
-        before=prices.price_of(anchor.model),
-        after=prices.price_of(model),
-        is_same=model == anchor.model,
-        is_warm=(anchor.system, anchor.tools) == (place.system, place.tools),
-        budget=SwitchBudget(spent_usd=anchor.spent_usd, baseline_usd=anchor.baseline_usd),
-        most_pct=most_pct,
-    )
+@dataclass(frozen=True, slots=True)
+class _Weighing:
+    """What switches cost in one conversation.
+
+    Attributes:
+        selecting: What is known of models.
+        said: What is said in it.
+        most_pct: What switches may cost at the most.
+    """
+
+    selecting: Selecting
+    said: Said
+    most_pct: float
+
+    def takes_long(self, models: Collection[str]) -> bool:
+        """Return whether counting for some of these qualified models takes too long for an event loop."""
+        return self.selecting.tokens.takes_long(self.said, models)
+
+    def weigh(self, place: Place, anchor: Pin, model: str) -> Weighed:
+        """Return what it costs that a model takes over a session; blocks as long as counting takes."""
+        prices, counts = self.selecting.prices, self.selecting.tokens.counts(self.said, (anchor.model, model))
+        return weighed(
+            tokens=counts[anchor.model],
+            tokens_after=counts[model],
+            before=prices.price_of(anchor.model),
+            after=prices.price_of(model),
+            is_same=model == anchor.model,
+            is_warm=(anchor.system, anchor.tools) == (place.system, place.tools),
+            budget=SwitchBudget(spent_usd=anchor.spent_usd, baseline_usd=anchor.baseline_usd),
+            most_pct=self.most_pct,
+        )
 
 
 def told_of_switch(session: SessionStanding | None, would_use: str | None) -> SessionStanding | None:

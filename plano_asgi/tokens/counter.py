@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from threading import Lock, Thread
+from time import thread_time
 from types import MappingProxyType
 from typing import Final
 
@@ -20,6 +21,7 @@ SEALED_BYTES_PER_TOKEN: Final = 4
 MOST_CHARACTERS_PER_TOKEN: Final = 8  # no text of people's has more
 LONG_CHARACTERS: Final = 65_536  # to read more takes longer than to hand it over to a thread
 LONG_TO_TOKENIZE: Final = 512  # so does it to tokenize more, which is a hundred times slower
+MANY_TEXTS: Final = 1_000  # and to look more texts up, however short
 
 _NO_OVERHEAD: Final = ChatOverhead()
 
@@ -44,12 +46,14 @@ class ModelTokens:
 
 BY_RULE: Final = ModelTokens()
 
+Counters = Mapping[str, TextCounter | None]  # by qualified model; None for the rule
+
 
 class TokenCounter:
     """Counts tokens of calls, by the tokenizer of the model concerned; thread-safe.
 
-    What a tokenizer cannot count in `deadline_s` of processor time is left to the rule, and so is all of it where there
-    is no tokenizer, or it is not loaded.
+    What the tokenizers of a call's models cannot count in `deadline_s` of processor time together, the first model's
+    first, is left to the rule, and so is all of it where there is no tokenizer, or it is not loaded.
     """
 
     def __init__(
@@ -93,24 +97,30 @@ class TokenCounter:
 
     def counts(self, said: Said, models: Collection[str]) -> dict[str, int]:
         """Return how many tokens a call has for each of the qualified models; blocks for as long as that takes."""
-        return self._counts(said, models, self._looked_up(said, models))
+        counters = self._counters(models)
+        return self._counts(said, counters, _looked_up(said, counters))
 
     async def acounts(self, said: Said, models: Collection[str]) -> dict[str, int]:
         """Return the same as `counts`; on a thread where it takes too long for an event loop."""
-        if said.characters > LONG_CHARACTERS:
+        if _is_long(said):
             return await anyio.to_thread.run_sync(self.counts, said, models)
-        looked_up = self._looked_up(said, models)
-        if any(found.unknown_characters > LONG_TO_TOKENIZE for found in looked_up.values()):
-            return await anyio.to_thread.run_sync(self._counts, said, models, looked_up)
-        return self._counts(said, models, looked_up)
+        if not self._models:
+            return dict.fromkeys(models, tokens_by_rule(said.texts) + _tokens_beside(said, _NO_OVERHEAD))
+        counters = self._counters(models)
+        looked_up = _looked_up(said, counters)
+        if _is_much_unknown(looked_up):
+            return await anyio.to_thread.run_sync(self._counts, said, counters, looked_up)
+        return self._counts(said, counters, looked_up)
 
     def least(self, said: Said, models: Collection[str]) -> dict[str, int]:
         """Return how many tokens the texts have at the least for each of the qualified models; blocks as `counts`."""
-        looked_up, found = self._looked_up(said, models), {}
-        for model in models:
-            counted = self._counted(said, self._of(model).counter, looked_up)
-            found[model] = counted.tokens + sum(map(len, counted.left)) // MOST_CHARACTERS_PER_TOKEN
-        return found
+        counters = self._counters(models)
+        counted = self._counted(said, counters, _looked_up(said, counters))
+        known = {
+            counter: found.tokens + sum(map(len, found.left)) // MOST_CHARACTERS_PER_TOKEN
+            for counter, found in counted.items()
+        }
+        return {model: known[counter] for model, counter in counters.items()}
 
     async def aleast(self, said: Said, models: Collection[str]) -> dict[str, int]:
         """Return the same as `least`; on a thread where it takes too long for an event loop."""
@@ -120,34 +130,29 @@ class TokenCounter:
 
     def takes_long(self, said: Said, models: Collection[str]) -> bool:
         """Return whether counting takes too long for an event loop; what was counted before takes no time."""
-        if said.characters > LONG_CHARACTERS:
-            return True
-        return any(found.unknown_characters > LONG_TO_TOKENIZE for found in self._looked_up(said, models).values())
+        return _is_long(said) or _is_much_unknown(_looked_up(said, self._counters(models)))
 
-    def _looked_up(self, said: Said, models: Iterable[str]) -> dict[TextCounter, LookedUp]:
-        """Return what each tokenizer that is concerned has counted before."""
-        if not self._models:
-            return {}
-        counters = {counter for model in models if (counter := self._of(model).counter)}
-        return {counter: counter.look_up(said.digested) for counter in counters}
+    def _counters(self, models: Iterable[str]) -> Counters:
+        """Return what counts the tokens of each model; None for the rule."""
+        return {model: self._of(model).counter for model in models}
 
-    def _counts(self, said: Said, models: Iterable[str], looked_up: Mapping[TextCounter, LookedUp]) -> dict[str, int]:
-        known: dict[TextCounter | None, int] = {}
-        found: dict[str, int] = {}
-        for model in models:
-            of = self._of(model)
-            counter = of.counter
-            if counter not in known:
-                counted = self._counted(said, counter, looked_up)
-                known[counter] = counted.tokens + tokens_by_rule(counted.left)
-            found[model] = known[counter] + _tokens_beside(said, of.overhead)
-        return found
+    def _counts(self, said: Said, counters: Counters, looked_up: Mapping[TextCounter, LookedUp]) -> dict[str, int]:
+        counted = self._counted(said, counters, looked_up)
+        known = {counter: found.tokens + tokens_by_rule(found.left) for counter, found in counted.items()}
+        return {
+            model: known[counter] + _tokens_beside(said, self._asked_for(model).overhead)
+            for model, counter in counters.items()
+        }
 
-    def _counted(self, said: Said, counter: TextCounter | None, looked_up: Mapping[TextCounter, LookedUp]) -> Counted:
-        """Return how far the texts are counted; not at all without a tokenizer, or by one that has come meanwhile."""
-        if counter is None or counter not in looked_up:
-            return Counted(0, said.texts)
-        return counter.count(looked_up[counter], deadline_s=self._deadline_s)
+    def _counted(
+        self, said: Said, counters: Counters, looked_up: Mapping[TextCounter, LookedUp]
+    ) -> dict[TextCounter | None, Counted]:
+        """Return how far each counter comes in the time that a call has; not at all without a tokenizer."""
+        until = thread_time() + self._deadline_s if looked_up else 0.0
+        return {
+            counter: counter.count(looked_up[counter], until=until) if counter else Counted(0, said.texts)
+            for counter in dict.fromkeys(counters.values())
+        }
 
     def _begin(self) -> None:
         """Load what is not loaded yet on a thread; once at a time."""
@@ -160,14 +165,27 @@ class TokenCounter:
 
     def _of(self, model: str) -> ModelTokens:
         """Return how a model's tokens are counted, having seen to it that its tokenizer comes."""
-        if not self._models:
-            return BY_RULE
-        if self._begun_in != os.getpid():
+        if self._models and self._begun_in != os.getpid():
             self._begin()
         return self._asked_for(model)
 
     def _asked_for(self, model: str) -> ModelTokens:
+        if not self._models:
+            return BY_RULE
         return self._models.get(model) or self._models.get(f"{model.partition('/')[0]}/*") or BY_RULE
+
+
+def _looked_up(said: Said, counters: Counters) -> dict[TextCounter, LookedUp]:
+    """Return what each tokenizer that is concerned has counted before."""
+    return {counter: counter.look_up(said.digested) for counter in counters.values() if counter}
+
+
+def _is_long(said: Said) -> bool:
+    return len(said.texts) > MANY_TEXTS or said.characters > LONG_CHARACTERS
+
+
+def _is_much_unknown(looked_up: Mapping[TextCounter, LookedUp]) -> bool:
+    return any(found.unknown_characters > LONG_TO_TOKENIZE for found in looked_up.values())
 
 
 def _tokens_beside(said: Said, overhead: ChatOverhead) -> int:

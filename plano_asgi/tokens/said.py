@@ -1,7 +1,8 @@
 """What of a call a model reads. Pure.
 
 Texts of messages are taken as they are; all else that is not structure, such as tools and their calls and results, as
-JSON. Images and files are counted by their number, sealed thoughts by their bytes.
+JSON. Images and files are counted by their number, sealed thoughts by their bytes, but only where an API has them:
+among parts of messages and results. What a tool is called with is JSON, whatever it looks like.
 """
 
 from collections.abc import Mapping
@@ -16,12 +17,37 @@ from plano_asgi.conversation import Conversation
 
 _TURNS: Final = frozenset({"messages", "input"})
 _INSTRUCTIONS: Final = frozenset({"system", "instructions"})
-_READ: Final = frozenset({*_TURNS, "tools", "functions", "response_format", "text"})
+_READ: Final = frozenset(
+    {*_TURNS, "tools", "functions", "response_format", "text", "output_format", "output_config", "prompt"}
+)
 _DIGEST_BYTES: Final = 16
 _FILES: Final = frozenset(
-    {"image", "image_url", "input_image", "file", "input_file", "document", "audio", "input_audio"}
+    {
+        "image",
+        "image_url",
+        "input_image",
+        "file",
+        "input_file",
+        "document",
+        "audio",
+        "input_audio",
+        "computer_screenshot",
+    }
 )
-_SEALED: Final = frozenset({"signature", "encrypted_content"})
+_OF_A_FILE: Final = frozenset(
+    {
+        *("type", "cache_control", "detail", "source", "image", "image_url", "audio", "input_audio"),
+        *("file", "file_data", "file_id", "file_url"),
+    }
+)
+_SEALED: Final[Mapping[str, str]] = {
+    "thinking": "signature",
+    "redacted_thinking": "data",
+    "reasoning": "encrypted_content",
+    "compaction": "encrypted_content",
+    "web_search_result": "encrypted_content",
+}
+_PARTS: Final = frozenset({"content", "output"})
 _OF_A_TURN: Final = frozenset({"role", "type", "content", "cache_control"})
 _OF_A_TEXT: Final = frozenset({"type", "text", "cache_control"})
 
@@ -63,6 +89,8 @@ def said_in(body: Mapping[str, object]) -> Said:
                 reading.turn(turn)
         elif name in _INSTRUCTIONS:
             reading.turn({"content": value})
+        elif name == "prompt" and isinstance(value, dict) and isinstance(variables := value.get("variables"), dict):
+            reading.turn({"content": list(variables.values())})
         elif name in _READ and value is not None:
             reading.texts.append(value if isinstance(value, str) else _json(value))
     return Said(tuple(reading.texts), max(1, messages), reading.files, reading.sealed_bytes)
@@ -92,12 +120,15 @@ class _Reading:
         if isinstance(content, str) and turn.keys() <= _OF_A_TURN:
             self.texts.append(content)
             return
-        rest = {name: value for name, value in turn.items() if name not in _OF_A_TURN}
-        parts = content if isinstance(content, list) else [] if content is None else [content]
-        said = [self._part(part) for part in parts]
-        if rest:
-            said.append(_json(self._readable(rest)))
+        said = self._said(content)
+        if rest := {name: value for name, value in turn.items() if name not in _OF_A_TURN}:
+            said.append(_json(self._readable_members(rest, kind=turn.get("type"))))
         self.texts.append("\n".join(filter(None, said)))
+
+    def _said(self, content: object) -> list[str]:
+        """Return what each part of a message's content says."""
+        parts = content if isinstance(content, list) else [] if content is None else [content]
+        return [self._part(part) for part in parts]
 
     def _part(self, part: object) -> str:
         """Return what one part of a message says."""
@@ -108,33 +139,54 @@ class _Reading:
         readable = self._readable(part)
         return readable if isinstance(readable, str) else _json(readable)
 
-    def _readable(self, value: object) -> object:
-        """Return a value without images, files and sealed thoughts, which are counted instead."""
-        if isinstance(value, list):
-            return [self._readable(inner) for inner in value]
-        if not isinstance(value, dict):
-            return value
-        if isinstance(kind := value.get("type"), str) and kind in _FILES:
-            return self._file(value)
-        return {name: self._member(name, inner) for name, inner in value.items()}
+    def _readable(self, part: object) -> object:
+        """Return parts without images, files and sealed thoughts, which are counted instead."""
+        if isinstance(part, list):
+            return [self._readable(inner) for inner in part]
+        if not isinstance(part, dict):
+            return part
+        kind = part.get("type")
+        if isinstance(kind, str) and kind in _FILES:
+            return self._file(part)
+        return self._readable_members(part, kind=kind)
 
-    def _member(self, name: str, value: object) -> object:
-        if name in _SEALED and isinstance(value, str):
-            self.sealed_bytes += len(value)
-            return ""
-        return self._readable(value)
+    def _readable_members(self, members: Mapping[str, object], *, kind: object) -> dict[str, object]:
+        """Return what a part or a turn of a kind has; only its content or output may have parts of their own."""
+        sealed = _SEALED.get(kind) if isinstance(kind, str) else None
+        return {
+            name: self._unsealed(value) if name == sealed else self._readable(value) if name in _PARTS else value
+            for name, value in members.items()
+        }
+
+    def _unsealed(self, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        self.sealed_bytes += len(_bytes(value))
+        return ""
 
     def _file(self, file: Mapping[str, object]) -> str:
-        """Return the text of a file that is sent as text; count any other."""
-        source = file.get("source")
-        if isinstance(source, dict) and source.get("type") == "text" and isinstance(text := source.get("data"), str):
-            return text
-        self.files += 1
-        return ""
+        """Return the texts of a file that is sent as text, and what is said beside a file; count any other."""
+        match file.get("source"):
+            case {"type": "text", "data": str() as text}:
+                said = [text]
+            case {"type": "content", "content": str() | list() as content}:
+                said = self._said(content)
+            case _:
+                said = []
+                self.files += 1
+        inner = file.get("file")
+        beside = {**inner, **file} if isinstance(inner, dict) else file
+        if rest := {name: value for name, value in beside.items() if name not in _OF_A_FILE}:
+            said.append(_json(rest))
+        return "\n".join(filter(None, said))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _digest(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
+    return blake2b(_bytes(text), digest_size=_DIGEST_BYTES).digest()
 
 
 def _json(value: object) -> str:

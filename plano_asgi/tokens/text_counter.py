@@ -74,13 +74,12 @@ class TextCounter:
                     tokens += known
         return LookedUp(tokens, unknown)
 
-    def count(self, looked_up: LookedUp, *, deadline_s: float) -> Counted:
-        """Return how many tokens texts have, counted for so many seconds of this thread's processor time at the most.
+    def count(self, looked_up: LookedUp, *, until: float) -> Counted:
+        """Return how many tokens texts have, counted until this thread's processor time is `until` at the latest.
 
         A text of more than 1,024 characters is counted in pieces that end before a word, where tokens end too; one that
         has no words so long may come out a token higher for each piece.
         """
-        until = thread_time() + deadline_s
         tokens, left = looked_up.tokens, []
         for digest, text in looked_up.unknown:
             of_text, rest = self._count(text, until)

@@ -107,6 +107,15 @@ def test_more_keys_than_a_caller_has_are_none() -> None:
     assert admitted((Part.API_KEY,), *many, Caller([]), four) == [True, False, False, True]
 
 
+def test_a_call_with_too_many_keys_has_what_is_left_for_those_without() -> None:
+    """Who has used up its own limit may use that of calls without a key, which all of them have but once."""
+    own = (b"authorization", b"Bearer own")
+    crowd = [own, *[(b"x-api-key", str(key).encode()) for key in range(4)]]
+
+    calls = [Caller([own]), Caller([own]), Caller(crowd), Caller(crowd), Caller([])]
+    assert admitted((Part.API_KEY,), *calls) == [True, False, True, False, False]
+
+
 def test_a_caller_with_several_keys_is_told_of_the_limit_with_the_least_left() -> None:
     """One limit is told once, as it stands for the key that has used the most of it; the other is settled too."""
     window = SlidingWindow(60)

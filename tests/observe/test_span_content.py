@@ -283,6 +283,24 @@ def test_long_streams_are_read_no_further_than_they_are_told() -> None:
     assert message["parts"][0]["content"] == "x" * MOST_CHARS + "…"
 
 
+def test_what_comes_at_once_is_read_no_further_than_it_is_told() -> None:
+    """Of many events in one piece, too, nothing is taken that comes after the first 16,384 characters."""
+    reader = AnswerReader(ApiFormat.MESSAGES, is_stream=True)
+    begins = [
+        {"type": "content_block_start", "index": index, "content_block": {"type": "text", "text": ""}}
+        for index in (0, 1)
+    ]
+    deltas = [
+        {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": text}}
+        for index, text in ((0, "a"), (1, "x" * 20_000), (0, "z" * 5_000))
+    ]
+    reader.feed("".join([f"data: {json.dumps(event)}\n\n" for event in [*begins, *deltas]]).encode())
+
+    (message,) = json.loads(reader.messages(finish="stop") or "")
+
+    assert message["parts"][0]["content"] == "a"
+
+
 @pytest.mark.parametrize("size", [MOST_READ_BYTES + 1, 0], ids=["too large", "nothing"])
 def test_answers_that_are_too_large_are_not_read(size: int) -> None:
     """A whole answer of more than 256 KiB is not told, and neither is none at all."""

@@ -31,7 +31,7 @@ def words_of(text: str) -> int:
 
 def counted_in(counter: TextCounter, text: str) -> int:
     """Return how many tokens a text has by a counter that has all the time it needs."""
-    return counter.count(counter.look_up(Said((text,), 1).digested), deadline_s=FOR_EVER).tokens
+    return counter.count(counter.look_up(Said((text,), 1).digested), until=time.thread_time() + FOR_EVER).tokens
 
 
 def counter_of(tokenize: Tokenize, **options: Any) -> TokenCounter:
@@ -81,6 +81,28 @@ def test_what_the_deadline_leaves_is_counted_by_the_rule() -> None:
     assert len(seen) == 4
     assert first == again == 2 + tokens_by_rule([text[tokenized:]]) + 7
     assert counter.least(Said((text,), 1), ["own/model"])["own/model"] == 2 + (len(text) - tokenized) // 8
+
+
+def test_deadline_is_one_for_all_tokenizers_of_a_call() -> None:
+    """What the first model's tokenizer has used of the time, another's does not get again."""
+    pieces: list[int] = []
+
+    def slow(piece: str) -> int:
+        """Take twenty milliseconds of this thread's time."""
+        until = time.thread_time() + 0.02
+        while time.thread_time() < until:
+            pass
+        pieces.append(len(piece))
+        return 1
+
+    names = ("first", "second", "third")
+    models = {f"{name}/*": ModelTokens(LateTokenizer(name, lambda: slow, size=9)) for name in names}
+    counter = TokenCounter(models, deadline_s=0.015)
+    counter.load()
+    counts = counter.counts(Said(("word " * 10_000,), 1), [f"{name}/model" for name in names])
+
+    assert len(pieces) == 1
+    assert counts["first/model"] < counts["second/model"] == counts["third/model"]
 
 
 def test_what_was_said_before_is_not_counted_again() -> None:
@@ -136,6 +158,31 @@ def test_long_texts_are_counted_off_the_event_loop(backend: str) -> None:
     assert anyio.run(run, backend=backend) == [8, 1_007, 1_008]
     assert threads[0] == threads[-1] == get_ident()
     assert get_ident() not in threads[1:-1]
+
+
+def test_many_texts_are_counted_off_the_event_loop() -> None:
+    """More than a thousand texts are looked up on a thread, even if all but one short one are known."""
+    threads: list[int] = []
+
+    def tokenize(text: str) -> int:
+        """Note who asks."""
+        threads.append(get_ident())
+        return words_of(text)
+
+    counter = TokenCounter({"own/*": ModelTokens(LateTokenizer("made-up", lambda: tokenize, size=2_000))})
+    counter.load()
+    known = tuple(map(str, range(1_100)))
+    counter.counts(Said(known, 1), ["own/model"])
+    threads.clear()
+
+    async def run() -> tuple[dict[str, int], dict[str, int]]:
+        """Count them with one more, and what they have at the least with another."""
+        counts = await counter.acounts(Said((*known, "new"), 1), ["own/model"])
+        return counts, await counter.aleast(Said((*known, "newer"), 1), ["own/model"])
+
+    assert anyio.run(run) == ({"own/model": 1_101 + 7}, {"own/model": 1_101})
+    assert len(threads) == 2
+    assert get_ident() not in threads
 
 
 def test_each_model_counts_by_its_own_tokenizer() -> None:

@@ -16,7 +16,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["type", "content", "text"]), inner),
     max_leaves=6,
 )
-MEMBERS = ("messages", "input", "system", "instructions", "tools", "text")
+MEMBERS = ("messages", "input", "system", "instructions", "tools", "text", "prompt")
+TITLED = {"type": "content", "content": [{"type": "text", "text": "a"}, "b"]}
+LONG = "1234 " * 1_000
 SCHEMA = {"name": "look", "parameters": {"enum": [1.25, 2.5]}}
 
 
@@ -62,6 +64,14 @@ def test_rule_is_the_one_that_the_page_states(text: str, tokens: int) -> None:
             {"messages": [{"content": [{"type": "document", "source": {"type": "text", "data": "long"}}]}]},
             ["long"],
         ),
+        (
+            {"messages": [{"content": [{"type": "document", "title": "t", "source": TITLED}]}]},
+            ['a\nb\n{"title":"t"}'],
+        ),
+        (
+            {"prompt": {"id": "pmpt_1", "variables": {"city": "Ulm", "day": {"type": "input_text", "text": "a"}}}},
+            ["Ulm\na"],
+        ),
         ({"model": "not read", "stream": True, "metadata": {"a": "b"}}, []),
     ],
     ids=[
@@ -75,6 +85,8 @@ def test_rule_is_the_one_that_the_page_states(text: str, tokens: int) -> None:
         "parts",
         "more members",
         "text file",
+        "titled file of parts",
+        "prompt's variables",
         "the rest",
     ],
 )
@@ -103,29 +115,91 @@ def test_each_message_and_each_call_has_its_overhead() -> None:
     assert tokens_of({"input": "abcd"}) == 1 + 4 + 3
 
 
-def test_sealed_thoughts_count_by_their_bytes() -> None:
-    """What only the provider can open is no text; four bytes of it are a token."""
-    item = {"type": "reasoning", "encrypted_content": "x" * 400, "summary": []}
-    said = said_in({"input": [item]})
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": [{"type": "reasoning", "encrypted_content": "é" * 200, "summary": []}]},
+        {"messages": [{"content": [{"type": "thinking", "thinking": "", "signature": "x" * 400}]}]},
+        {"messages": [{"content": [{"type": "redacted_thinking", "data": "x" * 400}]}]},
+        {
+            "messages": [
+                {
+                    "content": [
+                        {
+                            "type": "web_search_tool_result",
+                            "content": [{"type": "web_search_result", "encrypted_content": "x" * 400}],
+                        }
+                    ]
+                }
+            ]
+        },
+    ],
+    ids=["reasoning", "thinking", "redacted", "search result"],
+)
+def test_sealed_thoughts_count_by_their_bytes(body: dict[str, Any]) -> None:
+    """What only the provider can open is no text; four bytes of it are a token, whatever its characters."""
+    said = said_in(body)
 
     assert said.sealed_bytes == 400
     assert "xx" not in said.texts[0]
-    assert 100 < tokens_of({"input": [item]}) < 150
+    assert "éé" not in said.texts[0]
+    assert 100 < tokens_of(body) < 170
 
 
-def test_no_way_of_writing_makes_a_text_free() -> None:
-    """A long text counts wherever a caller puts it, among what is read."""
-    long = "word " * 1_000
-    hidden: list[dict[str, Any]] = [
-        {"messages": [{"role": "user", "content": long}]},
-        {"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "more": long}]}]},
-        {"messages": [{"role": "user", "content": "a", "more": {"deep": [long]}}]},
-        {"tools": [{"type": "image", "description": long}]},
-        {"input": [{"type": "function_call_output", "output": long}]},
-        {"system": {"type": "text", "text": long}},
-    ]
-
-    assert all(tokens_of(body) > 1_200 for body in hidden)
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [{"role": "user", "content": LONG}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "more": LONG}]}]},
+        {"messages": [{"role": "user", "content": "a", "more": {"deep": [LONG]}}]},
+        {"tools": [{"type": "image", "description": LONG}]},
+        {"input": [{"type": "function_call_output", "output": LONG}]},
+        {"system": {"type": "text", "text": LONG}},
+        {"messages": [{"content": [{"type": "tool_use", "input": {"type": "file", "path": LONG}}]}]},
+        {"messages": [{"content": [{"type": "tool_use", "input": {"type": "document", "source": LONG}}]}]},
+        {"messages": [{"content": [{"type": "tool_use", "input": {"type": "thinking", "signature": LONG}}]}]},
+        {"messages": [{"content": None, "tool_calls": [{"function": {"arguments": {"type": "file", "file": LONG}}}]}]},
+        {"messages": [{"content": [{"type": "text", "text": "a", "signature": "7" * 5_000}]}]},
+        {"messages": [{"content": [{"type": "document", "source": {"type": "content", "content": LONG}}]}]},
+        {
+            "messages": [
+                {"content": [{"type": "document", "source": {"type": "content", "content": [{"text": LONG}]}}]},
+            ]
+        },
+        {"messages": [{"content": [{"type": "document", "source": {"type": "text", "data": "a"}, "context": LONG}]}]},
+        {"messages": [{"content": [{"type": "document", "title": LONG, "source": {"type": "url", "url": "u"}}]}]},
+        {"messages": [{"content": [{"type": "file", "file": {"filename": LONG}}]}]},
+        {"prompt": {"id": "pmpt_1", "variables": {"a": LONG}}},
+        {"prompt": {"id": "pmpt_1", "variables": {"a": {"type": "input_text", "text": LONG}}}},
+        {"prompt": LONG},
+        {"output_config": {"format": {"type": "json_schema", "schema": {"description": LONG}}}},
+    ],
+    ids=[
+        "text",
+        "beside a text",
+        "beside a message",
+        "tool",
+        "result",
+        "instructions",
+        "file as arguments",
+        "document as arguments",
+        "thought as arguments",
+        "arguments of a chat",
+        "sealed text",
+        "document of text",
+        "document of parts",
+        "context",
+        "title",
+        "name of a file",
+        "variable",
+        "variable of a type",
+        "prompt",
+        "format",
+    ],
+)
+def test_no_way_of_writing_makes_a_text_free(body: dict[str, Any]) -> None:
+    """A long text counts wherever a caller puts it, among what is read; files do not hide it."""
+    assert tokens_of(body) > 4_000
 
 
 @settings(max_examples=50)

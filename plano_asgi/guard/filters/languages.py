@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-from plano_asgi.conversation import Role
+from plano_asgi.conversation import Message, Role
 from plano_asgi.guard.filters.judging import judge_texts
 from plano_asgi.guard.verdicts import Subject, Verdict
 
@@ -16,14 +16,15 @@ Identify = Callable[[str], tuple[str, float]]
 WINDOW: Final = 2_048
 UNSURE: Final = "unsure"
 NO_LANGUAGE: Final = "zxx"
-_NO_PROSE: Final = re.compile(r"```[\s\S]*?(?:```|\Z)|`[^`\n]{1,200}`|https?://\S+")
+_NO_PROSE: Final = re.compile(r"```[\s\S]*?```|`[^`\n]{1,200}`|https?://\S+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanguageFilter:
     """Blocks or reports calls in which a user surely writes in a language that is not wanted.
 
-    Every 2,048 characters of what users say are judged by themselves; code between backticks and URLs are not read.
+    Every 2,048 characters of what users say are judged by themselves; code between backticks and URLs are not read. A
+    call in which users say nothing else is in no language surely.
 
     Attributes:
         name: What callers and logs are told.
@@ -59,7 +60,7 @@ class LanguageFilter:
         sure = {language for language, sureness in told if sureness >= self.threshold}
         if unwanted := sorted(language for language in sure - {NO_LANGUAGE} if not self._may_be(language)):
             return self._found(dict.fromkeys(unwanted, 1), f"it is written in {', '.join(unwanted)}")
-        if told and not sure:
+        if not sure and (told or any(message.text.strip() for message in _of_users(subject))):
             return self._unsure()
         return Verdict.passed()
 
@@ -83,8 +84,12 @@ class LanguageFilter:
         return Verdict.blocked(what, found=found) if self.blocks else Verdict.passed(found=found)
 
 
+def _of_users(subject: Subject) -> Iterator[Message]:
+    return (message for message in subject.conversation if message.role is Role.USER)
+
+
 def _texts(subject: Subject) -> Iterator[str]:
     """Yield what users say, in parts, without code and URLs."""
-    for message in subject.conversation:
-        prose = _NO_PROSE.sub(" ", message.text).strip() if message.role is Role.USER else ""
+    for message in _of_users(subject):
+        prose = _NO_PROSE.sub(" ", message.text).strip()
         yield from (prose[start : start + WINDOW] for start in range(0, len(prose), WINDOW))

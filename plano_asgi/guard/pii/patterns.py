@@ -177,8 +177,8 @@ SECRET: Final = (
     Pattern(
         Kind.SECRET,
         re.compile(
-            r"-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY-----[\s\S]{16,16384}?"
-            r"-----END (?:[A-Z]{2,12} ){0,3}PRIVATE KEY-----"
+            r"-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY-----"
+            r"(?:[^-]|-(?!----(?:BEGIN|END) )){16,16384}+-----END (?:[A-Z]{2,12} ){0,3}PRIVATE KEY-----"
         ),
     ),
     Pattern(
