@@ -102,6 +102,8 @@ class Experiments:
                 trial = Trial(experiment=experiment.name, is_shadow=experiment.is_shadow)
                 if experiment.is_shadow:
                     return replace(usual, trial=trial, shadow=deciding)
+                if experiment.classifier:
+                    trial = replace(trial, classifier=experiment.classifier.kind)
                 own = replace(followed, case=Case(case.call, experiment.policy, case.policy_source))
                 return Arm(followed=own, deciding=deciding, trial=trial)
         return usual

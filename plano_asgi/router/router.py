@@ -236,11 +236,12 @@ class Router:
         return self._reported(decision, call, perf_counter())
 
     def readings(self, call: LLMCall) -> tuple[Reading, ...]:
-        """Return what the classifier reads of a call, nothing of one that is not classified; blocks."""
+        """Return what the classifier that decides a call reads of it, nothing where none does; blocks."""
         case = self._deciding.case_of(call, bypass=False)
         if isinstance(case, RoutingDecision):
             return ()
-        return self._deciding.readings(case, self._following.followed(case).conversation)
+        arm = self._arm_of(case)
+        return arm.deciding.readings(arm.followed.case, arm.followed.conversation)
 
     def served(self, decision: RoutingDecision, *, by: str) -> None:
         """Take note of who has answered, by its qualified model: its session goes on with that one."""
@@ -286,7 +287,7 @@ class Router:
         decision = replace(decision, latency_ms=latency_ms, session=session, trial=trial)
         self.observer.decided(call, decision, waiting=self._classifications.waiting)
         if is_heard(INFO):
-            log_routed(decision, call, classifier=self.classifier.kind)
+            log_routed(decision, call, classifier=decision.decided_by(self.classifier.kind))
         if listener := stand_in():
             listener.hear(decision)
         return decision
