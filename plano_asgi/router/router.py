@@ -5,12 +5,12 @@ from dataclasses import replace
 from functools import partial
 from logging import INFO
 from time import perf_counter
-from typing import Final
 
 from plano_asgi.classify import Classifier
 from plano_asgi.classify.readings import Reading
 from plano_asgi.classify.trusting import trusted
-from plano_asgi.conversation import LLMCall, Message, Role
+from plano_asgi.classify.warming import WARM_UP
+from plano_asgi.conversation import LLMCall
 from plano_asgi.decisions import RoutingDecision, Scores, Trial
 from plano_asgi.errors import CallError, ClassificationError, ClassifierTimeoutError, ClassifierUnavailableError
 from plano_asgi.events import CLASSIFIER_READY, CLASSIFIER_SLOW, get_logger, is_heard
@@ -32,8 +32,6 @@ from plano_asgi.router.stand_in import stand_in
 from plano_asgi.router.waiting import wait_async, wait_blocking
 from plano_asgi.sessions import SessionStanding
 from plano_asgi.stores import Store
-
-WARM_UP_TEXT: Final = "Which of these routes would take a call such as this one, if any of them does?"
 
 
 class Router:
@@ -127,11 +125,10 @@ class Router:
 
     def _warm_up(self) -> float:
         self.classifier.prepare(self.policy)
-        conversation = (Message(role=Role.USER, text=WARM_UP_TEXT),)
         started = perf_counter()
         try:
             if self.policy.preferences:
-                trusted(self.classifier.classify(conversation, self.policy), self.policy)
+                trusted(self.classifier.classify(WARM_UP, self.policy), self.policy)
         except ClassificationError as error:
             self._problem = error
             self._deciding.log_failure(error)
