@@ -84,10 +84,12 @@ class Trial:
     Attributes:
         experiment: Its name.
         is_shadow: Whether the call was decided as usual, and by the experiment as well, for comparison only.
+        classifier: Which kind has decided instead of the usual one; None where the usual one has.
     """
 
     experiment: str
     is_shadow: bool
+    classifier: str | None = None
 
     @property
     def arm(self) -> str:
@@ -135,6 +137,10 @@ class RoutingDecision:
     def is_clients_choice(self) -> bool:
         """Whether the client chooses the model: it asked not to be routed, or named one that is not routed."""
         return self.reason in {Reason.BYPASSED, Reason.NOT_APPLICABLE}
+
+    def decided_by(self, usual: str) -> str:
+        """Return which kind of classifier decides: that of its experiment where that has its own, else the usual."""
+        return (self.trial and self.trial.classifier) or usual
 
     @property
     def stage(self) -> str | None:

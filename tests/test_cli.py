@@ -227,6 +227,26 @@ def test_validate_reports_every_fault_and_exits_2(plano: Command, tmp_path: Path
         assert "plano.yaml:1: modus:" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ("calibration: nowhere.json", "experiments[0].calibration"),
+        ("classifier: {kind: embedded, calibration: nowhere.json}", "experiments[0].classifier.calibration"),
+    ],
+    ids=["its own", "of its own classifier"],
+)
+def test_validate_reads_the_calibrations_of_experiments(
+    plano: Command, configuration: str, changes: str, where: str
+) -> None:
+    """A calibration that an experiment names and that cannot be used is a fault, where that is written."""
+    with Path(configuration).open("a", encoding="utf-8") as file:
+        file.write(f"\nexperiments: [{{name: a, share: 0.1, {changes}}}]\n")
+
+    ran = plano("validate", "-c", configuration, "--json")
+
+    assert (ran.code, [fault["where"] for fault in json.loads(ran.out)["faults"]]) == (2, [where])
+
+
 def test_validate_of_a_missing_file_exits_2_and_names_it(plano: Command) -> None:
     """A file that is named and missing is a fault."""
     ran = plano("validate", "-c", "nowhere.yaml")

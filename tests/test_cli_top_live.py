@@ -4,6 +4,8 @@ import fcntl
 import os
 import pty
 import re
+import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from select import select
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Final
 
 import httpx
@@ -66,6 +68,19 @@ class Terminal:
     def press(self, keys: bytes) -> int:
         """Press keys, and return the exit code of the program, which ends then."""
         os.write(self.keyboard, keys)
+        return self.end()
+
+    def press_while(self, is_so: Callable[[], bool], keys: bytes) -> int:
+        """Press keys again and again while something is so, and return the exit code of the program."""
+        until = monotonic() + PATIENCE_S
+        while is_so() and self.program.poll() is None and monotonic() < until:
+            os.write(self.keyboard, keys)
+            sleep(0.1)  # two signals that come at once are one
+            self._read(within_s=0)
+        return self.end()
+
+    def end(self) -> int:
+        """Return the exit code of the program, once it has ended."""
         assert self._read_until(lambda: self.program.poll() is not None), self.screen
         while self._read(within_s=0):
             pass
@@ -161,6 +176,42 @@ def test_interrupt_ends_it_as_well(url: str, folder: Path) -> None:
         assert shown.shows(r"q quits"), shown.screen
 
         assert shown.press(b"\x03") == 0
+        assert termios.tcgetattr(screen) == before
+    assert shown.written.rfind(PLAIN) > shown.written.rfind(ALTERNATE)
+    assert "Traceback" not in shown.written
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["terminate", "hang up"])
+def test_signal_that_ends_it_leaves_the_terminal_as_it_was(url: str, folder: Path, number: signal.Signals) -> None:
+    """Who ends it from elsewhere finds the terminal as it was before, and in the exit code what ended it."""
+    with terminal("top", "--url", url, folder=folder) as (shown, screen):
+        before = termios.tcgetattr(screen)
+        assert shown.shows(r"q quits"), shown.screen
+        assert termios.tcgetattr(screen) != before
+
+        shown.program.send_signal(number)
+
+        assert shown.end() == 128 + number
+        assert termios.tcgetattr(screen) == before
+    assert shown.written.rfind(PLAIN) > shown.written.rfind(ALTERNATE)
+    assert "Traceback" not in shown.written
+
+
+def test_second_interrupt_waits_for_no_server(folder: Path) -> None:
+    """While the server hangs in the middle of an answer, Ctrl-C pressed again ends it, and leaves the terminal well."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.settimeout(PATIENCE_S)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with listening, terminal("top", "--url", url, folder=folder) as (shown, screen):
+        before = termios.tcgetattr(screen)
+        with listening.accept()[0] as newest:
+            newest.recv(65_536)
+            newest.sendall(b'HTTP/1.1 200 OK\r\ncontent-length: 28\r\n\r\n{"decisions":[],"next":null}')
+        with listening.accept()[0] as hanging:
+            hanging.recv(65_536)
+            assert shown.shows(r"q quits"), shown.screen
+
+            assert shown.press_while(lambda: termios.tcgetattr(screen) != before, b"\x03") == 0
         assert termios.tcgetattr(screen) == before
     assert shown.written.rfind(PLAIN) > shown.written.rfind(ALTERNATE)
     assert "Traceback" not in shown.written

@@ -1,5 +1,6 @@
 """Experiments: sessions are dealt by their hash, variants decide them, and shadows change and delay nothing."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -353,6 +354,27 @@ def test_experiment_is_told_to_clients_log_and_metrics(
 
     assert 'plano_experiments_total{experiment="all",outcome="shadow"} 1.0' in measured()
     until(lambda: 'plano_experiments_total{experiment="all",outcome="differs"} 1.0' in measured())
+
+
+def test_own_classifier_of_a_variant_is_named_wherever_the_decision_is_told(
+    app_of: Callable[..., Starlette], ask: Callable[..., httpx.Response]
+) -> None:
+    """Answer, log line, decision log and metrics of a call name the classifier of its experiment, not the usual one."""
+    own = "{kind: remote, base_url: 'http://127.0.0.1:9/v1'}"
+    written = f"experiments: [{{name: all, share: 1.0, classifier: {own}}}]"
+    text = f"{FILE}{written}\ndecision_log: {{store: memory}}\ntelemetry: {{prometheus: true}}"
+    app = app_of(text, FixedClassifier({"chat": 0.9}))
+    call = {"messages": [{"role": "user", "content": "hi"}]}
+
+    with capture_logs() as logged:
+        answer = ask(app, "POST", "/routing/v1/chat/completions", json=call).json()
+
+    assert (answer["classifier"], answer["experiment"]["arm"]) == ("remote", "variant")
+    assert [line["classifier"] for line in logged if line["event"] == CALL_ROUTED] == ["remote"]
+    (entry,) = ask(app, "GET", "http://127.0.0.1/routing/v1/decisions").json()["decisions"]
+    assert entry["classifier"] == "remote"
+    measured = ask(app, "GET", "http://127.0.0.1/metrics").text
+    assert set(re.findall(r'plano_decision\w+{[^}]*classifier="(\w+)"', measured)) == {"remote"}
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,15 @@ def shown(reading: Reading, name: str) -> str:
     return "".join(piece if piece is not None else "<gap>" for piece in part.pieces)
 
 
+def test_experiments_classifier_tells_what_it_reads(app_of: App, ask: Ask) -> None:
+    """A caller whose session has an experiment is shown what that one's classifier reads, which is what decides."""
+    app = app_of(f"{ROUTES}experiments: [{{name: all, share: 1.0, classifier: {{kind: remote, {NOWHERE}}}}}]")
+
+    told = ask(app, "POST", "/routing/v1/chat/completions", json=CALLS["chat/completions"], headers=ASKING).json()
+
+    assert [reading["classifier"] for reading in told["read"]] == [told["classifier"]] == ["remote"]
+
+
 @pytest.mark.parametrize("path", CALLS, ids=["chat", "messages", "responses"])
 def test_caller_who_asks_is_shown_what_was_read(path: str, app_of: App, ask: Ask) -> None:
     """With `x-plano-explain: true` a decision has the tokens that were read of the call; without, nothing of that."""

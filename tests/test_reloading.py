@@ -226,6 +226,29 @@ async def test_limits_go_on_where_they_are_the_same(file: Path, serve: Callable[
 
 
 @pytest.mark.anyio
+async def test_conversations_go_on_where_their_bounds_are_the_same(
+    file: Path, serve: Callable[[Starlette], str]
+) -> None:
+    """What Responses calls go on from in memory outlives a reload that leaves its bounds as they are, and no other."""
+    provider = serve(Starlette(routes=[Route("/v1/chat/completions", completed, methods=["POST"])]))
+    kept = LIMITED.replace("PROVIDER", provider).replace("requests: 1", "requests: 9")
+    kept = f"{kept.replace('openai/gpt-4o-mini', 'mistral/small')}responses_state: {{store: memory, size: 9}}\n"
+    write(file, kept)
+    async with serving(file) as client:
+        first = (await client.post("/v1/responses", json={"model": "auto", "input": "Hello"})).json()
+        going_on = {"model": "auto", "input": "Go on", "previous_response_id": first["id"]}
+        write(file, kept.replace("requests: 9", "requests: 8"))
+        assert (await client.post(RELOAD)).json()["status"] == "reloaded"
+        same = await client.post("/v1/responses", json=going_on)
+        write(file, kept.replace("size: 9", "size: 8"))
+        await client.post(RELOAD)
+        other = await client.post("/v1/responses", json=going_on)
+
+    assert (same.status_code, same.json()["previous_response_id"]) == (200, first["id"])
+    assert (other.status_code, other.json()["error"]["code"]) == (400, "previous_response_not_found")
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("request_", "status"),
     [

@@ -706,6 +706,25 @@ def test_a_tools_image_is_shown_where_the_api_can() -> None:
     assert none == {}
 
 
+@pytest.mark.parametrize(
+    ("model", "thinking", "why"),
+    [
+        ("us.anthropic.claude-opus-4-6-v1", {"type": "adaptive"}, None),
+        ("anthropic.claude-sonnet-4-5-20250929-v1:0", {"type": "enabled", "budget_tokens": 8192}, "became a budget"),
+        ("amazon.nova-pro-v1:0", None, "it is not known how"),
+    ],
+    ids=["claude", "claude before 4.6", "another maker"],
+)
+def test_claude_on_bedrock_decides_itself_how_much_to_think(model: str, thinking: Any, why: str | None) -> None:
+    """Adaptive thinking without an effort goes on to Claude models that know it; what it becomes elsewhere is noted."""
+    fields = {"max_tokens": 50_000, "thinking": {"type": "adaptive"}}
+    body, losses = translated(MESSAGES, TO_BEDROCK, fields, model=model)
+
+    assert at(body, "additionalModelRequestFields.thinking") == thinking
+    assert losses.keys() == ({"thinking"} if why else set())
+    assert (why or "") in losses.get("thinking", "")
+
+
 EFFORTS = [
     ("claude-3-5-haiku-latest", {"reasoning_effort": "high"}, None, None, "does not think"),
     (

@@ -6,6 +6,7 @@ from plano_asgi.assembly.building import (
     build_observed_router,
     build_router,
     build_rules,
+    check_deciding,
     load_router,
 )
 from plano_asgi.assembly.calibrations import calibration_text
@@ -21,6 +22,7 @@ __all__ = [
     "build_rules",
     "build_service",
     "calibration_text",
+    "check_deciding",
     "ensure_ungoverned",
     "load_router",
 ]

@@ -17,7 +17,7 @@ from plano_asgi.classify import Classifier
 from plano_asgi.decisions import Scores
 from plano_asgi.errors import ConfigurationError, Fault
 from plano_asgi.policy import Rules
-from plano_asgi.router import ModelSpeeds, OnError, Router, Selecting
+from plano_asgi.router import Experiment, ModelSpeeds, OnError, Router, Selecting
 from plano_asgi.settings import Settings, load_settings
 from plano_asgi.stores import MemoryStore
 
@@ -93,9 +93,26 @@ def build_router(
         queue=settings.classifier.queue,
         sessions=build_sessions(settings, redis),
         selecting=_selecting(settings, metrics or build_model_metrics(settings)),
-        experiments=build_experiments(
-            settings, classifier, classifier_of=build_classifier, rules_of=build_rules, workers_of=_workers
-        ),
+        experiments=_experiments(settings, classifier),
+    )
+
+
+def check_deciding(settings: Settings) -> None:
+    """Make sure that settings can decide calls, their experiments too; nothing is loaded.
+
+    Raises:
+        ConfigurationError: They ask of a classifier what it cannot do, or name a calibration that is not its.
+        ArtifactError: A model file is missing.
+        MissingExtraError: They ask for an extra that is not installed.
+    """
+    classifier = build_classifier(settings)
+    build_rules(settings, classifier)
+    _experiments(settings, classifier)
+
+
+def _experiments(settings: Settings, classifier: Classifier) -> tuple[Experiment, ...]:
+    return build_experiments(
+        settings, classifier, classifier_of=build_classifier, rules_of=build_rules, workers_of=_workers
     )
 
 

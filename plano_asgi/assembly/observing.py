@@ -69,7 +69,7 @@ def build_observation(  # noqa: PLR0913 - all that it is made of
 
     Args:
         settings: What to build.
-        classifier: What decides, as `classifier.kind` names it.
+        classifier: What decides as usual, as `classifier.kind` names it.
         in_host: Whether the process is somebody else's app, in which nothing is shown or sent that is not asked for.
         redis: What worker processes share.
         prices: What models cost.

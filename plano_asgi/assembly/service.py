@@ -19,6 +19,7 @@ from plano_asgi.tokens import TokenCounter
 
 if TYPE_CHECKING:
     from plano_asgi.gateway import Gateway
+    from plano_asgi.gateway.conversations import Conversations
     from plano_asgi.govern import Governor
     from plano_asgi.guard import Guard
     from plano_asgi.stores.postgres_server import PostgresServer
@@ -87,7 +88,7 @@ def build_service(
         settings: What to build.
         router: Stands in for the one that the settings describe; it is watched from now on.
         in_host: Whether the process is somebody else's app, in which nothing is shown or sent that is not asked for.
-        before: What is in force until now; what it has counted in memory goes on where it still means the same.
+        before: What is in force until now; what it has in memory goes on where it still means the same.
 
     Raises:
         ConfigurationError: The settings ask of a part what it cannot do.
@@ -108,7 +109,8 @@ def build_service(
     router.observer = observation.observer
     tokens = router.selecting.tokens if router.selecting else TokenCounter()
     governor, guard = _governor(settings, prices, tokens, redis, before), _guard(settings)
-    gateway = _gateway(settings, router, observer=observation.observer, redis=redis, postgres=postgres)
+    conversations = _conversations(settings, redis, postgres, before)
+    gateway = _gateway(settings, router, observer=observation.observer, conversations=conversations)
     return Service(
         settings=settings,
         router=router,
@@ -167,17 +169,22 @@ def _postgres(settings: Settings) -> "PostgresServer | None":
         raise ConfigurationError([Fault(where="postgres.url", what=what)]) from None
 
 
-def _gateway(
-    settings: Settings,
-    router: Router,
-    *,
-    observer: CallObserver,
-    redis: "RedisServer | None",
-    postgres: "PostgresServer | None",
-) -> "Gateway | None":
+def _conversations(
+    settings: Settings, redis: "RedisServer | None", postgres: "PostgresServer | None", before: Service | None
+) -> "Conversations | None":
     if settings.mode != "forward":
         return None
     from plano_asgi.assembly.conversations import build_conversations  # noqa: PLC0415 - only where it is asked for
+
+    kept = before.gateway.conversations if before and before.gateway else None
+    return build_conversations(settings, redis=redis, postgres=postgres, before=kept)
+
+
+def _gateway(
+    settings: Settings, router: Router, *, observer: CallObserver, conversations: "Conversations | None"
+) -> "Gateway | None":
+    if settings.mode != "forward":
+        return None
     from plano_asgi.assembly.forwarding import build_forwarder  # noqa: PLC0415 - only where the settings ask for it
     from plano_asgi.gateway import Gateway  # noqa: PLC0415 - same: it brings an HTTP client along
 
@@ -187,6 +194,6 @@ def _gateway(
         to_default=settings.failover.to_default,
         is_strict=settings.translation.strict,
         cached_from_tokens=settings.prompt_caching.min_prefix_tokens if settings.prompt_caching.inject else None,
-        conversations=build_conversations(settings, redis=redis, postgres=postgres),
+        conversations=conversations,
         observer=observer,
     )

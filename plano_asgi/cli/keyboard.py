@@ -1,17 +1,19 @@
-"""Keys that are pressed while a screen is shown, where there is a terminal that tells of them."""
+"""Keys and signals that come while a screen is shown, where the system has them."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
+from itertools import count
 from select import select
+from threading import current_thread, main_thread
 from time import sleep
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
-INTERRUPT: Final = b"\x03"  # Ctrl-C, where the terminal makes no signal of it
-QUIT: Final = b"qQ" + INTERRUPT
-CONTROL_CHARACTERS: Final = 6  # their place in what termios.tcgetattr returns
+QUIT: Final = b"qQ"
 _MOST_KEYS: Final = 64
 _HAS_TERMINALS: Final = find_spec("termios") is not None
 
@@ -22,26 +24,20 @@ Waits = Callable[[float], bool]
 def quit_key() -> Iterator[Waits]:
     """Yield what waits for so many seconds, and returns at once, and that it was, where `q` is pressed meanwhile.
 
-    Ctrl-C is a key like `q`: an exception in the middle of whatever is being drawn or asked may get lost there. Keys
-    are neither shown nor held back until a line ends. The terminal is as it was when the context ends, however it does.
-    Where stdin is no terminal, or the system has no such, there are no keys.
+    Ctrl-C is a key like `q`: an exception in the middle of whatever is being drawn or asked may get lost there. Pressed
+    again, it is a `KeyboardInterrupt`, for whoever hangs in the middle of that. SIGTERM and SIGHUP are a `SystemExit`
+    of 128 and their number. Keys are neither shown nor held back until a line ends. The terminal is as it was when the
+    context ends, however it does. Where stdin is no terminal, there are no keys; signals are heard in the main thread
+    alone, and both on POSIX systems only.
     """
-    if not _HAS_TERMINALS or not sys.stdin.isatty():
+    if not _HAS_TERMINALS:
         yield slept
         return
-    import termios  # noqa: PLC0415 - of POSIX systems
-    import tty  # noqa: PLC0415 - same
-
-    keyboard = sys.stdin.fileno()
-    before = termios.tcgetattr(keyboard)
-    try:
-        tty.setcbreak(keyboard)
-        attributes = termios.tcgetattr(keyboard)
-        attributes[CONTROL_CHARACTERS][termios.VINTR] = os.fpathconf(keyboard, "PC_VDISABLE").to_bytes(1, "little")
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, attributes)
-        yield lambda seconds: _is_quit_pressed(keyboard, seconds)
-    finally:
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+    with ExitStack() as restored:
+        sources = [restored.enter_context(_interrupts())]
+        if sys.stdin.isatty():
+            sources.append(restored.enter_context(_keys(sys.stdin.fileno())))
+        yield lambda seconds: _is_quit(sources, seconds)
 
 
 def slept(seconds: float) -> bool:
@@ -50,9 +46,54 @@ def slept(seconds: float) -> bool:
     return False
 
 
-def _is_quit_pressed(keyboard: int, seconds: float) -> bool:
-    ready, _, _ = select([keyboard], [], [], seconds)
-    if not ready:
-        return False
-    keys = os.read(keyboard, _MOST_KEYS)
+@contextmanager
+def _keys(keyboard: int) -> Iterator[int]:
+    """Yield where keys can be read as they are pressed."""
+    import termios  # noqa: PLC0415 - of POSIX systems
+    import tty  # noqa: PLC0415 - same
+
+    before = termios.tcgetattr(keyboard)
+    try:
+        tty.setcbreak(keyboard)
+        yield keyboard
+    finally:
+        with suppress(termios.error):  # a terminal that has hung up has nothing to be restored
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _interrupts() -> Iterator[int]:
+    """Yield where the first interrupt can be read; the second is raised, and more disturb nobody who tidies up."""
+    told, teller = os.pipe()
+    presses = count(1)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        match next(presses):
+            case 1:
+                os.write(teller, QUIT)
+            case 2:
+                signal.default_int_handler(number, frame)
+
+    with ExitStack() as restored:
+        restored.callback(os.close, teller)
+        restored.callback(os.close, told)
+        if current_thread() is main_thread():
+            for number, handler in ((signal.SIGINT, interrupt), (signal.SIGTERM, _exit), (signal.SIGHUP, _exit)):
+                before = signal.getsignal(number)
+                if before not in {None, signal.SIG_IGN}:  # ignored as nohup has it, or somebody else's
+                    restored.callback(signal.signal, number, before)
+                    signal.signal(number, handler)
+        yield told
+
+
+def _exit(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _is_quit(sources: list[int], seconds: float) -> bool:
+    ready, _, _ = select(sources, [], [], seconds)
+    return any(_says_quit(os.read(source, _MOST_KEYS)) for source in ready)
+
+
+def _says_quit(keys: bytes) -> bool:
     return not keys or any(key in QUIT for key in keys)

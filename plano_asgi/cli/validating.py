@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from plano_asgi.assembly import build_classifier, build_rules
+from plano_asgi.assembly import check_deciding
 from plano_asgi.errors import ConfigurationError
 from plano_asgi.settings import Settings, load_settings
 
@@ -22,7 +22,7 @@ def print_validation(config: Path | None, *, as_json: bool) -> None:
     """
     try:
         settings = load_settings(config)
-        build_rules(settings, build_classifier(settings))
+        check_deciding(settings)
     except ConfigurationError as error:
         if not as_json:
             raise

@@ -49,7 +49,7 @@ def decision_answer(  # noqa: PLR0913 - what there is to tell
     Args:
         decision: The decision.
         api_format: The caller's API.
-        classifier: What decides, as `classifier.kind` names it.
+        classifier: What decides as usual, as `classifier.kind` names it.
         trace_id: Of the call.
         request_id: Of the call.
         readings: What classifiers read of the call; None where the caller has not asked for that.
@@ -70,7 +70,7 @@ def decision_answer(  # noqa: PLR0913 - what there is to tell
         | {NO_ROUTE_NAME: round(scores.other, 4)}
         if scores
         else {},
-        "classifier": classifier,
+        "classifier": decision.decided_by(classifier),
         **_stages(decision),
         **_session(decision),
         **_trial(decision),

@@ -63,7 +63,7 @@ class DecisionJournal:
 
         Args:
             store: Where.
-            classifier: What decides, as `classifier.kind` names it.
+            classifier: What decides as usual, as `classifier.kind` names it.
             hash_key: At most 64 bytes; conversations of equal hash are equal, and nobody without it can tell which.
             keeps_conversations: Whether entries hold what callers wrote.
         """
@@ -81,7 +81,7 @@ class DecisionJournal:
 
     def decided(self, call: LLMCall, decision: RoutingDecision, identity: CallIdentity | None) -> None:
         """Write a decision down; that of a call that we serve waits for the call's end."""
-        entry = {**self._opening(call, identity), **_decided(decision)}
+        entry = {**self._opening(call, identity, decision.decided_by(self._classifier)), **_decided(decision)}
         if identity and identity.is_served:
             identity.entry = entry
         else:
@@ -147,7 +147,7 @@ class DecisionJournal:
         except StoreError as error:
             get_logger().warning(DECISION_LOG_FAILED, error=type(error).__name__)
 
-    def _opening(self, call: LLMCall, identity: CallIdentity | None) -> dict[str, object]:
+    def _opening(self, call: LLMCall, identity: CallIdentity | None, classifier: str) -> dict[str, object]:
         opening: dict[str, object] = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "worker": self.worker,
@@ -160,7 +160,7 @@ class DecisionJournal:
         }
         if self.keeps_conversations:
             opening["conversation"] = written(call.conversation)
-        return {**opening, "classifier": self._classifier}
+        return {**opening, "classifier": classifier}
 
 
 def conversation_hash(conversation: Conversation, key: bytes) -> str:

@@ -59,6 +59,7 @@ class Measures:
 
     def decided(self, call: LLMCall, decision: RoutingDecision, *, waiting: int) -> None:
         """Measure a decision."""
+        classifier = decision.decided_by(self._classifier)
         self._put(
             metrics.DECISIONS,
             1,
@@ -67,10 +68,10 @@ class Measures:
             self._model(decision.would_use),
             decision.reason.value,
             decision.source.value,
-            self._classifier,
+            classifier,
             decision.stage or NONE,
         )
-        self._put(metrics.DECISION_SECONDS, decision.latency_ms / 1000, decision.source.value, self._classifier)
+        self._put(metrics.DECISION_SECONDS, decision.latency_ms / 1000, decision.source.value, classifier)
         self._put(metrics.QUEUE, waiting)
         if decision.trial:
             self._put(metrics.EXPERIMENTS, 1, decision.trial.experiment, decision.trial.arm)

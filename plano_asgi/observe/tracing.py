@@ -47,7 +47,7 @@ class Tracing:
 
         Args:
             catalog: Where models are served.
-            classifier: What decides, as `classifier.kind` names it.
+            classifier: What decides as usual, as `classifier.kind` names it.
             has_content: Whether spans hold what callers and models say.
             provider: What makes tracers; without it, that of the process.
         """
@@ -174,7 +174,7 @@ class Tracing:
             "plano.source": decision.source.value,
             "plano.policy": decision.policy.value,
             "plano.confidence": decision.confidence,
-            "plano.classifier": self._classifier,
+            "plano.classifier": decision.decided_by(self._classifier),
             "plano.stage": decision.stage,
             "plano.failed_stage": decision.failed_stage,
             "plano.experiment": decision.trial.experiment if decision.trial else None,

@@ -8,7 +8,8 @@ from typing import Final
 
 from plano_asgi.classify import Classifier
 from plano_asgi.classify.trusting import trusted
-from plano_asgi.conversation import LLMCall, Message, Role
+from plano_asgi.classify.warming import WARM_UP
+from plano_asgi.conversation import LLMCall
 from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Source, Trial
 from plano_asgi.errors import ClassificationError
 from plano_asgi.events import EXPERIMENT_DIFFERS, get_logger
@@ -102,6 +103,8 @@ class Experiments:
                 trial = Trial(experiment=experiment.name, is_shadow=experiment.is_shadow)
                 if experiment.is_shadow:
                     return replace(usual, trial=trial, shadow=deciding)
+                if experiment.classifier:
+                    trial = replace(trial, classifier=experiment.classifier.kind)
                 own = replace(followed, case=Case(case.call, experiment.policy, case.policy_source))
                 return Arm(followed=own, deciding=deciding, trial=trial)
         return usual
@@ -128,12 +131,11 @@ class Experiments:
         Raises:
             ArtifactError: A model file is missing or not the published one.
         """
-        said = (Message(role=Role.USER, text="Which of these routes would take a call such as this one?"),)
         for experiment, deciding in zip(self._experiments, self._deciding, strict=True):
             try:
                 deciding.classifier.prepare(deciding.policy)
                 if experiment.classifier and deciding.policy.preferences:
-                    trusted(experiment.classifier.classify(said, deciding.policy), deciding.policy)
+                    trusted(experiment.classifier.classify(WARM_UP, deciding.policy), deciding.policy)
             except ClassificationError as error:
                 deciding.log_failure(error)
 

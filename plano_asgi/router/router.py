@@ -5,12 +5,12 @@ from dataclasses import replace
 from functools import partial
 from logging import INFO
 from time import perf_counter
-from typing import Final
 
 from plano_asgi.classify import Classifier
 from plano_asgi.classify.readings import Reading
 from plano_asgi.classify.trusting import trusted
-from plano_asgi.conversation import LLMCall, Message, Role
+from plano_asgi.classify.warming import WARM_UP
+from plano_asgi.conversation import LLMCall
 from plano_asgi.decisions import RoutingDecision, Scores, Trial
 from plano_asgi.errors import CallError, ClassificationError, ClassifierTimeoutError, ClassifierUnavailableError
 from plano_asgi.events import CLASSIFIER_READY, CLASSIFIER_SLOW, get_logger, is_heard
@@ -32,8 +32,6 @@ from plano_asgi.router.stand_in import stand_in
 from plano_asgi.router.waiting import wait_async, wait_blocking
 from plano_asgi.sessions import SessionStanding
 from plano_asgi.stores import Store
-
-WARM_UP_TEXT: Final = "Which of these routes would take a call such as this one, if any of them does?"
 
 
 class Router:
@@ -127,11 +125,10 @@ class Router:
 
     def _warm_up(self) -> float:
         self.classifier.prepare(self.policy)
-        conversation = (Message(role=Role.USER, text=WARM_UP_TEXT),)
         started = perf_counter()
         try:
             if self.policy.preferences:
-                trusted(self.classifier.classify(conversation, self.policy), self.policy)
+                trusted(self.classifier.classify(WARM_UP, self.policy), self.policy)
         except ClassificationError as error:
             self._problem = error
             self._deciding.log_failure(error)
@@ -236,11 +233,12 @@ class Router:
         return self._reported(decision, call, perf_counter())
 
     def readings(self, call: LLMCall) -> tuple[Reading, ...]:
-        """Return what the classifier reads of a call, nothing of one that is not classified; blocks."""
+        """Return what the classifier that decides a call reads of it, nothing where none does; blocks."""
         case = self._deciding.case_of(call, bypass=False)
         if isinstance(case, RoutingDecision):
             return ()
-        return self._deciding.readings(case, self._following.followed(case).conversation)
+        arm = self._arm_of(case)
+        return arm.deciding.readings(arm.followed.case, arm.followed.conversation)
 
     def served(self, decision: RoutingDecision, *, by: str) -> None:
         """Take note of who has answered, by its qualified model: its session goes on with that one."""
@@ -286,7 +284,7 @@ class Router:
         decision = replace(decision, latency_ms=latency_ms, session=session, trial=trial)
         self.observer.decided(call, decision, waiting=self._classifications.waiting)
         if is_heard(INFO):
-            log_routed(decision, call, classifier=self.classifier.kind)
+            log_routed(decision, call, classifier=decision.decided_by(self.classifier.kind))
         if listener := stand_in():
             listener.hear(decision)
         return decision

@@ -1,6 +1,7 @@
 """Documents in this process's memory."""
 
 from threading import Lock
+from typing import Final
 
 from cachetools import TTLCache
 
@@ -12,6 +13,7 @@ class MemoryDocuments:
 
     def __init__(self, *, size: int, total_bytes: int, ttl_s: float) -> None:
         """Set the bounds."""
+        self.bounds: Final = (size, total_bytes, ttl_s)
         self._size = size
         self._documents: TTLCache[str, bytes] = TTLCache(maxsize=total_bytes, ttl=ttl_s, getsizeof=len)
         self._lock = Lock()

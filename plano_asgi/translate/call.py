@@ -199,7 +199,7 @@ class OutputFormat:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much the model should think: a level, a budget in tokens, or `none` for not at all."""
+    """How much the model should think: a level, a budget in tokens, `none` for not at all, or what it thinks right."""
 
     level: str | None = None
     budget: int | None = None

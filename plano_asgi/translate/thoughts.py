@@ -105,8 +105,12 @@ def _obstacle(room: Room, version: tuple[int, int]) -> str | None:
 
 def level_of(effort: Effort | None, losses: Losses) -> str | None:
     """Return an effort as OpenAI's APIs name it, None where they are not to be told any."""
-    if effort is None or effort.budget is None:
-        return None if effort is None else effort.level
+    if effort is None:
+        return None
+    if effort.budget is None:
+        if effort.level is None:
+            losses.add(effort.at, "how much to think is left to the model")
+        return effort.level
     level = next((name for name in ("low", "medium") if effort.budget <= _BUDGETS[name]), "high")
     losses.add(effort.at, f"a budget of tokens became the effort {level}")
     return level

@@ -30,6 +30,17 @@ class BreakerRules:
     rest_s: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """That a call may be made.
+
+    Attributes:
+        probe_until: Until when it is the probe, which tells it from every other; None where it is none.
+    """
+
+    probe_until: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """What is known of one model at one provider.
@@ -77,9 +88,10 @@ class Health:
         rests_until = max(self.rests_until, now + rest_s)
         return replace(self, rests_until=rests_until, limits=self.limits + 1, probe_until=None)
 
-    def abandoned(self) -> "Health":
-        """Return the health after a call that nobody waits for any more: it has said nothing."""
-        return replace(self, probe_until=None)
+    def abandoned(self, admission: Admission | None) -> "Health":
+        """Return the health after a call that nobody waits for any more: it has said nothing, and another may probe."""
+        was_probe = admission is not None and admission.probe_until == self.probe_until
+        return replace(self, probe_until=None) if was_probe else self
 
     def _opened(self, now: float, rules: BreakerRules) -> "Health":
         open_s = rules.open_s * 2 ** min(self.openings, MOST_DOUBLINGS)
@@ -120,14 +132,14 @@ class Breakers:
         """Return for how many seconds more a model's provider asks not to be asked for it; 0 where it may be."""
         return max(0.0, self.of(model).rests_until - self.clock())
 
-    def asked(self, model: str) -> bool:
-        """Note that a model is asked, and return whether it may be; what is asked all the same is no probe."""
+    def asked(self, model: str) -> Admission | None:
+        """Note that a model is asked; return None where it may not be: what is asked all the same is no probe."""
         with self._lock:
             health, now = self.of(model), self.clock()
             if not health.admits(now):
-                return False
-            self._note(model, health.asked(now, self.rules))
-            return True
+                return None
+            self._note(model, health := health.asked(now, self.rules))
+            return Admission(health.probe_until)
 
     def succeeded(self, model: str) -> None:
         """Note that a model answers."""
@@ -147,10 +159,10 @@ class Breakers:
         with self._lock:
             self._note(model, self.of(model).limited(self.clock(), retry_after_s, self.rules))
 
-    def abandoned(self, model: str) -> None:
-        """Note that a call was given up."""
+    def abandoned(self, model: str, admission: Admission | None) -> None:
+        """Note that a call was given up, which had been admitted so, or was made all the same."""
         with self._lock:
-            self._note(model, self.of(model).abandoned())
+            self._note(model, self.of(model).abandoned(admission))
 
     def _note(self, model: str, health: Health) -> None:
         self._healths[model] = health  # before it becomes the latest: who reads without the lock always finds it

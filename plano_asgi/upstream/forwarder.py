@@ -16,7 +16,7 @@ from plano_asgi.upstream.access import Access, Sign
 from plano_asgi.upstream.answers import ForwardedAnswer
 from plano_asgi.upstream.asking import ask
 from plano_asgi.upstream.attempts import Deadlines, OutboundCall, Outcome, UpstreamClient
-from plano_asgi.upstream.breaker import Breakers
+from plano_asgi.upstream.breaker import Admission, Breakers
 from plano_asgi.upstream.course import Candidate, Course, FailoverRules
 from plano_asgi.upstream.failures import Failure, FailureKind
 from plano_asgi.upstream.keys import Keys
@@ -91,12 +91,12 @@ class Forwarder:
         failures, unsaid = list[Failure](), list[CallError]()
         while (step := course.next()) and monotonic() + step.wait_s < until:
             await anyio.sleep(step.wait_s)
-            candidate = step.candidate
-            refused = await _refused(candidate.model, admit, trail)
-            if refused is None and not self._breakers.asked(candidate.model) and step.is_admitted:
+            candidate, refused = step.candidate, await _refused(step.candidate.model, admit, trail)
+            admission = None if refused else self._breakers.asked(candidate.model)
+            if refused is None and admission is None and step.is_admitted:
                 course.put_back(candidate)  # another call has become the probe meanwhile
                 continue
-            outcome = refused or await self._attempt(call, candidate, until, trail)
+            outcome = refused or await self._attempt(call, candidate, until, trail, admission)
             if outcome.failure is None and outcome.answer:
                 return outcome.answer
             if outcome.error:
@@ -161,7 +161,14 @@ class Forwarder:
         for client in self._clients.values():
             await client.aclose()
 
-    async def _attempt(self, call: OutboundCall, candidate: Candidate, until: float, trail: list[Attempt]) -> Outcome:
+    async def _attempt(
+        self,
+        call: OutboundCall,
+        candidate: Candidate,
+        until: float,
+        trail: list[Attempt],
+        admission: Admission | None,
+    ) -> Outcome:
         """Return what one candidate says, having noted what that tells of its health."""
         provider, model, started = candidate.provider, candidate.model, monotonic()
         key = self._keys.next(provider)
@@ -180,16 +187,16 @@ class Forwarder:
                 has_other = self._keys.rejected(provider, key, outcome.failure.retry_after_s)
                 outcome = replace(outcome, has_other_key=has_other)
         finally:
-            self._note_health(provider, outcome)
+            self._note_health(provider, outcome, admission)
             trail.append(_attempt_of(model, outcome, duration_ms=(monotonic() - started) * 1000))
         return outcome
 
-    def _note_health(self, provider: ModelProvider, outcome: Outcome | None) -> None:
+    def _note_health(self, provider: ModelProvider, outcome: Outcome | None, admission: Admission | None) -> None:
         """Tell the breaker what an attempt says of the model."""
         model = provider.model
         failure = outcome.failure if outcome else None
         if outcome is None or outcome.error or outcome.has_other_key or _is_nobodys_fault(failure, provider):
-            self._breakers.abandoned(model)
+            self._breakers.abandoned(model, admission)
         elif failure is None or failure.is_of_the_call:
             self._breakers.succeeded(model)
         elif failure.kind is FailureKind.RATE_LIMITED:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -25,11 +24,12 @@ from plano_asgi.testing import FixedClassifier, routed_by
 from plano_asgi_langchain import ChatPlano, Route
 
 OPENAI_URL = "https://api.openai.com/v1"
-INTEGRATIONS = {
+INTEGRATIONS = {  # LangChain's packages by providers; all others are called by OpenAI's client
+    **{name: name for name in ("anthropic", "deepseek", "groq", "openrouter", "perplexity", "together", "xai")},
     "amazon": "aws",
     "amazon_bedrock": "aws",
-    "gemini": "google",
-    "google": "google",
+    "gemini": "google_genai",
+    "google": "google_genai",
     "mistral": "mistralai",
     "together_ai": "together",
 }
@@ -132,22 +132,28 @@ def test_targets_are_given_their_own_keys(file: Path) -> None:
 
 @pytest.mark.parametrize("provider", sorted(CONVENTIONS.keys() - {"azure_openai", "ollama", "qwen"}))
 def test_well_known_provider_is_called_where_it_is(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is called by LangChain's integration of it, where that is installed, or by OpenAI's client at its URL."""
+    """It is called by LangChain's integration of it, or by OpenAI's client at its URL; what is missing is named."""
     where = {"region": "us-east5"} | ({"project": "mine"} if "vertex" in provider else {})
     declared = {"model": f"{provider}/m", "default": True, "access_key": "sk-its-own", **where}
     monkeypatch.setenv("PLANO_MODEL_PROVIDERS", json.dumps([declared]))
     llm = ChatPlano()
 
-    try:
-        target = llm.target(f"{provider}/m")
-    except ImportError as missing:
-        assert re.search("langchain[-_](" + INTEGRATIONS.get(provider, provider) + ")", str(missing))  # noqa: PT017
+    integration = INTEGRATIONS.get(provider, "openai")
+    if find_spec(f"langchain_{integration}") is None:
+        with pytest.raises(ImportError, match=f"langchain-{integration.replace('_', '-')} "):
+            llm.target(f"{provider}/m")
         return
 
+    target = llm.target(f"{provider}/m")
+
+    assert type(target).__module__.startswith(f"langchain_{integration}.")
+    assert {key.get_secret_value() for key in vars(target).values() if isinstance(key, SecretStr)} == {"sk-its-own"}
+    known = llm.routing.catalog.provider_of(f"{provider}/m")
+    assert known
     if isinstance(target, ChatOpenAI):
-        known = llm.routing.catalog.provider_of(f"{provider}/m")
-        assert known
         assert (target.openai_api_base or OPENAI_URL) == known.base_url
+    if isinstance(target, ChatAnthropic):
+        assert target.anthropic_api_url == known.base_url
 
 
 def test_provider_without_a_url_is_never_taken_for_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,18 @@ def test_served_call_is_a_child_of_the_hosts_span(behind: Behind, ask: Ask, forw
     assert all(call.start_time <= span.start_time <= span.end_time <= call.end_time for span in children)
 
 
+def test_span_names_the_classifier_of_the_calls_experiment(
+    behind: Behind, ask: Ask, forwarding: str, host: Any
+) -> None:
+    """Where an experiment has decided by a classifier of its own, the span of the decision names that one."""
+    own = "{kind: remote, base_url: 'http://127.0.0.1:9/v1'}"
+    config = f"{forwarding}\nexperiments: [{{name: all, share: 1.0, classifier: {own}}}]\n"
+
+    ask(behind(nobody, config, FixedClassifier(CODE)), "POST", CHAT, json={**CALL, "model": "auto"})
+
+    assert told(host.span("plano.decide"))["plano.classifier"] == "remote"
+
+
 def test_span_of_a_call_says_what_the_conventions_ask_for(
     behind: Behind, ask: Ask, forwarding: str, host: Any, provider: Any
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from plano_asgi.upstream.breaker import MOST_MODELS, BreakerRules, Breakers
+from plano_asgi.upstream.breaker import MOST_MODELS, Admission, BreakerRules, Breakers
 
 MODEL = "openai/gpt-4o"
 RULES = BreakerRules(failures=3, open_s=10.0, rest_s=1.0)
@@ -39,7 +39,7 @@ class BreakerMachine(RuleBasedStateMachine):
         super().__init__()
         self.clock = Clock()
         self.breakers = Breakers(RULES, clock=self.clock)
-        self.under_way = 0
+        self.under_way: list[Admission | None] = []
         self.has_probe = False
         self.failures_since_success = 0
 
@@ -54,15 +54,14 @@ class BreakerMachine(RuleBasedStateMachine):
         """Begin a call; while half-open it is the only one."""
         health = self.breakers.of(MODEL)
         is_half_open = health.open_until is not None
-        self.breakers.asked(MODEL)
-        self.under_way += 1
+        self.under_way.append(self.breakers.asked(MODEL))
         assert not is_half_open or not self.breakers.admits(MODEL)
 
     @precondition(lambda self: self.under_way)
     @rule()
     def succeed(self) -> None:
         """End a call well: the breaker is closed."""
-        self.under_way -= 1
+        self.under_way.pop()
         self.failures_since_success = 0
         self.breakers.succeeded(MODEL)
         assert self.breakers.admits(MODEL)
@@ -71,7 +70,7 @@ class BreakerMachine(RuleBasedStateMachine):
     @rule()
     def fail(self) -> None:
         """End a call badly: after as many in a row as the rules say, the breaker is open."""
-        self.under_way -= 1
+        self.under_way.pop()
         self.failures_since_success += 1
         self.breakers.failed(MODEL)
         if self.failures_since_success >= RULES.failures:
@@ -81,18 +80,21 @@ class BreakerMachine(RuleBasedStateMachine):
     @rule(retry_after_s=st.none() | st.floats(0, 60))
     def limit(self, retry_after_s: float | None) -> None:
         """End a call by a rate limit: the model rests for as long as it was asked to."""
-        self.under_way -= 1
+        self.under_way.pop()
         self.breakers.limited(MODEL, retry_after_s)
         assert self.breakers.rest_s(MODEL) >= (0.999 if retry_after_s is None else retry_after_s - 0.001)
 
     @precondition(lambda self: self.under_way)
-    @rule()
-    def give_up(self) -> None:
-        """Abandon a call: if it was the probe, another may be made."""
-        self.under_way -= 1
-        was_due = self.clock.now >= (self.breakers.of(MODEL).open_until or 0)
-        self.breakers.abandoned(MODEL)
-        assert not was_due or self.breakers.admits(MODEL) or self.breakers.rest_s(MODEL)
+    @rule(which=st.integers(0, 9))
+    def give_up(self, which: int) -> None:
+        """Abandon a call: if it was the probe, another may be made, and nothing else changes."""
+        admission = self.under_way.pop(which % len(self.under_way))
+        before = self.breakers.of(MODEL)
+        self.breakers.abandoned(MODEL, admission)
+        if admission and admission.probe_until is not None and admission.probe_until == before.probe_until:
+            assert self.breakers.admits(MODEL) or self.breakers.rest_s(MODEL)
+        else:
+            assert self.breakers.of(MODEL) == before
 
     @invariant()
     def never_sticks(self) -> None:
@@ -158,6 +160,23 @@ def test_each_probe_that_fails_doubles_the_time_up_to_a_bound(breakers: Breakers
     assert breakers.of(MODEL).openings == 0
 
 
+def test_call_from_before_that_is_given_up_lets_no_second_probe_through(breakers: Breakers, clock: Clock) -> None:
+    """Of a call that began before the breaker opened nothing is learned; while the probe is out it is the only one."""
+    stale = breakers.asked(MODEL)
+    for _ in range(RULES.failures):
+        breakers.failed(MODEL)
+    clock.now += RULES.open_s
+    probe = breakers.asked(MODEL)
+
+    breakers.abandoned(MODEL, stale)
+    admits_beside_the_probe = breakers.admits(MODEL)
+    breakers.abandoned(MODEL, breakers.asked(MODEL))  # made all the same, as there was nobody else
+    admits_beside_both = breakers.admits(MODEL)
+    breakers.abandoned(MODEL, probe)
+
+    assert (admits_beside_the_probe, admits_beside_both, breakers.admits(MODEL)) == (False, False, True)
+
+
 def test_rate_limits_without_a_time_rest_longer_and_longer(breakers: Breakers, clock: Clock) -> None:
     """1, 2, 4, 8 and again 8 seconds, until the model answers."""
     rests = []
@@ -202,11 +221,11 @@ def hurried() -> Iterator[None]:
     sys.setswitchinterval(interval)
 
 
-def at_once(do: Callable[[], bool | None], threads: int = 8) -> list[bool | None]:
+def at_once(do: Callable[[], object], threads: int = 8) -> list[object]:
     """Return what comes of doing something on threads that begin together."""
     start = Barrier(threads)
 
-    def wait_and_do() -> bool | None:
+    def wait_and_do() -> object:
         """Begin with the others."""
         start.wait()
         return do()
@@ -224,7 +243,7 @@ def test_one_of_many_threads_is_the_probe(clock: Clock) -> None:
             breakers.failed(MODEL)
         clock.now += RULES.open_s
 
-        assert Counter(at_once(partial(breakers.asked, MODEL))) == {True: 1, False: 7}
+        assert Counter(map(bool, at_once(partial(breakers.asked, MODEL)))) == {True: 1, False: 7}
 
 
 @pytest.mark.usefixtures("hurried")

@@ -9,13 +9,13 @@ from plano_asgi.classify.cascade.band import Band
 from plano_asgi.classify.cascade.second_stage import SecondStage
 from plano_asgi.classify.readings import Reading, readings_of
 from plano_asgi.classify.trusting import trusted
-from plano_asgi.conversation import Conversation, Message, Role
+from plano_asgi.classify.warming import WARM_UP
+from plano_asgi.conversation import Conversation
 from plano_asgi.decisions import Scores
 from plano_asgi.errors import ClassifierTimeoutError, ClassifierUnavailableError
 from plano_asgi.preferences import RoutingPolicy
 
 ANSWERED_BY: Final = 0.9  # of the deadline; what is left is for handing over the first's answer
-WARM_UP: Final = (Message(role=Role.USER, text="Which of these routes would take a call such as this one, if any?"),)
 
 
 class CascadeClassifier:

@@ -9,7 +9,6 @@ from plano_asgi.translate.call import (
     Audio,
     Call,
     Choosing,
-    Effort,
     File,
     Image,
     Keeper,
@@ -70,7 +69,7 @@ def write_request(call: Call, *, model: str, losses: Losses) -> dict[str, object
         "tools": [_tool(tool) for tool in call.tools] or None,
         "tool_choice": _tool_choice(call.tool_choice) if call.tools else None,
         "response_format": _response_format(call.output),
-        "reasoning_effort": _effort(call.effort, losses),
+        "reasoning_effort": level_of(call.effort, losses),
         limit: options.value("max_tokens"),
         "stop": _stop(options, losses),
         "stream": call.is_stream or None,
@@ -82,12 +81,6 @@ def write_request(call: Call, *, model: str, losses: Losses) -> dict[str, object
     body |= {name: options.value(name) for name in _SHARED}
     options.rest()
     return without_none(body)
-
-
-def _effort(effort: Effort | None, losses: Losses) -> str | None:
-    if effort is not None and effort.level is None and effort.budget is None:
-        return None
-    return level_of(effort, losses)
 
 
 def _stop(options: Options, losses: Losses) -> list[object] | None:

@@ -137,10 +137,7 @@ def _effort(thinking: Taking | None, config: Taking | None) -> Effort | None:
         return Effort("none", at=thinking.at)
     if kind == "enabled" and budget is not None and level is None:
         return Effort(budget=budget, at=thinking.place("budget_tokens"))
-    if level is None:
-        thinking.losses.add(thinking.at, "how much to think is left to the model")
-        return None
-    return Effort(level, at="output_config.effort")
+    return Effort(level, at="output_config.effort" if level else thinking.at)
 
 
 def _tool(tool: Taking) -> Tool | None:
