@@ -303,6 +303,26 @@ def test_switch_without_prices_is_made(settings_of: SettingsOf) -> None:
     router.close()
 
 
+def test_turn_without_a_budget_forgets_nothing_that_was_spent(settings_of: SettingsOf) -> None:
+    """Where clients set the budget of some turns alone, a turn of theirs knows what all before it have cost."""
+    router = build_router(
+        settings_of(BUDGET.replace("routing: {switch_budget_pct: 10.0}\n", "")), classifier=Undecided({})
+    )
+    said = ["work " * 400]
+    spent = []
+
+    for budget in (None, 10_000.0, None, None, 10.0):
+        decision = anyio.run(router.aroute, call_of(*said, switch_budget_pct=budget))
+        assert decision.session
+        spent.append((decision.session.spent_usd, decision.session.baseline_usd))
+        said.append("more")
+
+    _, (switched, before), *_, (total, baseline) = spent
+    assert total == switched > 0
+    assert baseline > before > 0
+    router.close()
+
+
 def told(decision: RoutingDecision) -> tuple[str | None, SwitchReason | None, bool]:
     """Return what a decision tells of a switch."""
     assert decision.session

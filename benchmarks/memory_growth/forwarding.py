@@ -1,6 +1,7 @@
 """Growth over calls that the gateway serves: streamed, plain, failed over, given up by the caller, broken.
 
-The provider is a process of its own on loopback; the caller is this one, with no server between.
+The provider is a process of its own on loopback; the caller is this one, with no server between. Cache and sessions are
+small enough to be full after warm-up, and the classifier forgets what it was asked.
 """
 
 import asyncio
@@ -140,8 +141,13 @@ def _app(port: int) -> Starlette:
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "plano.yaml"
         config.write_text(CONFIG.format(port=port), encoding="utf-8")
-        settings = load_settings(config, environ={"PLANO_CACHE__SIZE": "500"})
-    router = build_router(settings, classifier=FixedClassifier({"databases": 0.9}))
+        settings = load_settings(config, environ={"PLANO_CACHE__SIZE": "500", "PLANO_SESSIONS__SIZE": "500"})
+
+    def forget() -> None:
+        classifier.calls.clear()
+
+    classifier = FixedClassifier({"databases": 0.9}, before=forget)
+    router = build_router(settings, classifier=classifier)
     router.start()
     return create_app(settings, router)
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
 from typing import Any, Final
@@ -169,9 +169,12 @@ class Routing:
         )
 
     def _fitted(self, asked: _Asked, decision: RoutingDecision) -> RoutingDecision:
-        """Return a decision with only the models that can serve the call."""
-        decision = fit_capabilities(decision, asked.needs, catalog=self.catalog)
-        return fit_tools(decision, asked.tools, catalog=self.catalog)
+        """Return a decision with only the models that can serve the call, and go on with its conversation."""
+        can_go_on = partial(_can_go_on, asked.call, decision)
+        fitted = replace(decision, models=tuple(model for model in decision.models if can_go_on(model)))
+        fitted = fit_capabilities(fitted, asked.needs, catalog=self.catalog)
+        fitted = fit_tools(fitted, asked.tools, catalog=self.catalog)
+        return fitted if fitted.would_use is None or can_go_on(fitted.would_use) else replace(fitted, would_use=None)
 
     def _planned(self, asked: _Asked, decision: RoutingDecision) -> Plan:
         pool = pool_of(decision, asked.needs, catalog=self.catalog, to_default=self._failover.to_default)
@@ -190,6 +193,9 @@ def _can_go_on(call: LLMCall, decision: RoutingDecision, model: str) -> bool:
 
 
 def _nobody_for(decision: RoutingDecision) -> CallError:
+    if decision.reason is Reason.CAPABILITY and decision.source is Source.SESSION:
+        what = "nobody who can go on with this conversation takes this call's images, audio, tools or length"
+        return ForwardingError(f"{what}; leave that out, or begin anew", status=422, code="no_capable_model")
     if decision.reason is Reason.CAPABILITY:
         what = "no model of the route takes this call's images, audio, tools or length, and the default does not either"
         return ForwardingError(f"{what}; declare one that does", status=422, code="no_capable_model")

@@ -133,10 +133,16 @@ def pin_of(decision: RoutingDecision, session: SessionStanding, standing: Standi
     if decision.would_use is None:
         return None
     foreign, opened = _foreign(standing, decision.would_use), standing.opened
-    if opened and foreign is None and (opened.model, opened.route) == (decision.would_use, decision.route):
+    if opened and foreign is None and _tells_all(opened, decision, session):
         return None
     pin = _pin(decision, standing.place, decision.would_use, session=session, foreign=foreign)
     return None if pin == standing.anchor else pin
+
+
+def _tells_all(opened: Pin, decision: RoutingDecision, session: SessionStanding) -> bool:
+    """Return whether a pin that was kept before its session was known has what is to be remembered of a decision."""
+    is_all_spent = (opened.spent_usd, opened.baseline_usd) == (session.spent_usd, session.baseline_usd)
+    return is_all_spent and (opened.model, opened.route) == (decision.would_use, decision.route)
 
 
 def moved(decision: RoutingDecision, session: SessionStanding, *, to: str) -> Pin:

@@ -1,9 +1,10 @@
 """A real model of 135M parameters, exported in every precision and compared with itself in transformers."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,15 @@ from plano_asgi.classify.arch_router.bundle import Bundle
 from plano_asgi.classify.arch_router.classifier import ArchRouterClassifier
 from plano_asgi.conversation import Message, Role
 from plano_asgi.lab.export.exporting import Order, export
-from plano_asgi.lab.export.parity import LEAST_AGREEMENT, MOST_FP32_DIFFERENCE
+from plano_asgi.lab.export.parity import (
+    LEAST_AGREEMENT,
+    MOST_FP32_DIFFERENCE,
+    Answers,
+    AskSource,
+    Progress,
+    answers_of_source,
+)
+from plano_asgi.lab.export.parity_prompts import PolicyPrompts
 from plano_asgi.lab.export.precision import Precision
 from plano_asgi.preferences import RoutingPolicy, RoutingPreference
 
@@ -19,7 +28,7 @@ PROMPTS_OF_A_POLICY = {
     Precision.FP32: 1,
     Precision.FP16: 1,
     Precision.INT8: 3,
-    Precision.INT4: 2,
+    Precision.INT4: 3,
 }  # all 50 take minutes
 MOST_LOGIT_DIFFERENCE = {"fp32": MOST_FP32_DIFFERENCE, "fp16": 0.2, "int8": 10.0, "int4": 15.0}
 POLICY = RoutingPolicy(
@@ -31,7 +40,24 @@ POLICY = RoutingPolicy(
 
 
 @pytest.fixture(scope="module")
-def exported(smollm2_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Precision], Bundle]:
+def ask_source() -> AskSource:
+    """Return what asks SmolLM2 in transformers, each set of prompts once: it answers alike for every precision."""
+    answered: dict[tuple[Any, ...], Answers] = {}
+
+    def asked_once(model: Any, groups: Sequence[PolicyPrompts], progress: Progress) -> Answers:
+        """Ask it, or remember."""
+        prompts = tuple((group.static, group.rests) for group in groups)
+        if prompts not in answered:
+            answered[prompts] = answers_of_source(model, groups, progress)
+        return answered[prompts]
+
+    return asked_once
+
+
+@pytest.fixture(scope="module")
+def exported(
+    smollm2_folder: Path, ask_source: AskSource, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Precision], Bundle]:
     """Return what gives SmolLM2 as a bundle of some precision, exported once."""
 
     @cache
@@ -43,7 +69,8 @@ def exported(smollm2_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
                 out=tmp_path_factory.mktemp("bundle"),
                 precision=precision,
                 prompts_of_a_policy=PROMPTS_OF_A_POLICY[precision],
-            )
+            ),
+            ask_source=ask_source,
         )
 
     return in_precision

@@ -1,11 +1,11 @@
 """What ties a call to those before it, where the history itself does not say who has answered."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
@@ -13,6 +13,7 @@ from plano_asgi import Settings, Source
 from plano_asgi.assembly import build_router
 from plano_asgi.conversation import Conversation
 from plano_asgi.decisions import Scores
+from plano_asgi.errors import CallError
 from plano_asgi.preferences import RoutingPolicy
 from plano_asgi.sessions import Lock
 from plano_asgi.testing import FixedClassifier, routed_by
@@ -180,6 +181,42 @@ class TestKeptResponses:
                 llm.invoke("Python, again", **previous)
         else:
             assert llm.invoke("Python, again").text == "b/usual"
+
+
+IMAGE = {"type": "image", "url": "https://example.org/a.png"}
+BLIND: Final[ModelProfile] = {"image_inputs": False}
+SHORT: Final[ModelProfile] = {"max_input_tokens": 500}
+SIGNED = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+
+
+@pytest.mark.usefixtures("by_rule")
+class TestHolderThatCannot:
+    """Who has the conversation lacks what this call needs, and the default has it."""
+
+    @pytest.mark.parametrize(("profile", "asked"), [(BLIND, [IMAGE]), (SHORT, ["x " * 4_000])], ids=["image", "window"])
+    @pytest.mark.parametrize("tie", ["response", "thought"])
+    def test_nobody_else_is_asked_to_go_on(self, tie: str, profile: ModelProfile, asked: list[Any]) -> None:
+        """The call is refused: nobody else has the response or reads the thoughts; without either it is another's."""
+        llm = llm_of([Keeps(model="a/coder", profile=profile)], Keeps(model="b/usual"))
+        first = llm.invoke("Write Python")
+        called = HumanMessage(["Python, again", *asked])
+        history = [HumanMessage("Write Python"), first.model_copy(update={"content": [SIGNED]}), called]
+        messages, kept = [called], {"previous_response_id": first.response_metadata["id"]}
+
+        with pytest.raises(CallError) as raised:
+            llm.invoke(history) if tie == "thought" else llm.invoke(messages, **kept)
+
+        assert (raised.value.code, raised.value.status) == ("no_capable_model", 422)
+        assert llm.invoke(messages).text == "b/usual"
+
+    def test_default_of_the_same_maker_reads_its_thoughts(self) -> None:
+        """Another model of the provider that has signed them goes on."""
+        llm = llm_of([Keeps(model="a/coder", profile=BLIND)], Keeps(model="a/usual"))
+        first = llm.invoke("Write Python").model_copy(update={"content": [SIGNED]})
+
+        answer = llm.invoke([HumanMessage("Write Python"), first, HumanMessage(["Python, again", IMAGE])])
+
+        assert answer.text == "a/usual"
 
 
 @pytest.mark.parametrize(("seal", "said"), [({}, "b/usual"), ({"signature": "c2ln"}, None)], ids=["unsigned", "signed"])

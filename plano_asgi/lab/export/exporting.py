@@ -31,7 +31,7 @@ from plano_asgi.errors import ExportError
 from plano_asgi.lab.export.architecture import Architecture
 from plano_asgi.lab.export.chat import Chat
 from plano_asgi.lab.export.location import Location
-from plano_asgi.lab.export.parity import Answers, Parity, answers_of_export, answers_of_source
+from plano_asgi.lab.export.parity import Answers, AskSource, Parity, answers_of_export, answers_of_source
 from plano_asgi.lab.export.parity_prompts import PROMPTS_OF_A_POLICY, PolicyPrompts, parity_prompts
 from plano_asgi.lab.export.precision import Precision
 from plano_asgi.lab.export.probing import probe
@@ -82,6 +82,7 @@ def export(
     *,
     progress: Progress = lambda _stage, _share: None,
     weights_of: Callable[[Any], Weights] = lambda model: StateDictWeights(model.state_dict()),
+    ask_source: AskSource = answers_of_source,
 ) -> Bundle:
     """Return the finished bundle; where it fails or is stopped, no bundle is there, and the next run goes on from it.
 
@@ -89,6 +90,7 @@ def export(
         order: What is wanted.
         progress: Told the stage and the share in [0, 1] of it that is done.
         weights_of: Takes the weights out of the loaded model.
+        ask_source: Asks the loaded model what the export is compared with.
 
     Raises:
         ExportError: The model cannot be exported, or the export misses what its precision promises.
@@ -98,7 +100,7 @@ def export(
     if location.licence() and not order.accepts_licence:
         raise ExportError(f"{location.name} is under a licence that has to be accepted first (--accept-license)")
     _check_target(order, location)
-    work = _Work(order, location, progress, weights_of)
+    work = _Work(order, location, progress, weights_of, ask_source)
     work.tokenize()
     work.probe()
     work.ask_source()
@@ -112,12 +114,18 @@ class _Work:
     """One export under way; the model is loaded when a stage needs it, and not before."""
 
     def __init__(
-        self, order: Order, location: Location, progress: Progress, weights_of: Callable[[Any], Weights]
+        self,
+        order: Order,
+        location: Location,
+        progress: Progress,
+        weights_of: Callable[[Any], Weights],
+        ask_source: AskSource,
     ) -> None:
         self._order = order
         self._location = location
         self._progress = progress
         self._weights_of = weights_of
+        self._ask_source = ask_source
         progress("reading", 0.0)
         self._revision = location.revision()
         self._config = load_config(location, revision=self._revision)
@@ -184,7 +192,7 @@ class _Work:
     def ask_source(self) -> None:
         if self.stages.found("source") is None:
             self._load()
-            answers = answers_of_source(self._model, self._prompts(), self._share_of("source"))
+            answers = self._ask_source(self._model, self._prompts(), self._share_of("source"))
             answers.save(self.stages.folder / ANSWERS_NAME)
             self.stages.finish("source", [ANSWERS_NAME])
 

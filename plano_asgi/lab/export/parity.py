@@ -64,6 +64,9 @@ class Answers:
             return cls(arrays["scores"], arrays["logits"])
 
 
+AskSource = Callable[[Any, Sequence[PolicyPrompts], Progress], Answers]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
     """How an export compares with its source.
