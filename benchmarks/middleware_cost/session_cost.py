@@ -118,7 +118,8 @@ def _call(kind: str, *routers: Router) -> LLMCall:
 
 def _scripts_run(server: RedisServer) -> int:
     told = server.ask("INFO", "commandstats")
-    return sum(int(told.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("evalsha", "eval"))
+    stats = [told.get(f"cmdstat_{name}", {}) for name in ("evalsha", "eval")]
+    return sum(int(of.get("calls", 0)) - int(of.get("failed_calls", 0)) for of in stats)  # a script is unknown once
 
 
 @contextmanager
