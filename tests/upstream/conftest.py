@@ -526,8 +526,8 @@ async def crlf(exchange: Exchange) -> None:
 
 async def endless(exchange: Exchange) -> None:
     """Stream words for as long as somebody listens."""
+    leaving = asyncio.ensure_future(exchange.hold())  # before a word is said, since the first may be enough
     await exchange.begin()
-    leaving = asyncio.ensure_future(exchange.hold())
     while not leaving.done():
         await exchange.write(exchange.stream.words[1])
         await asyncio.sleep(0.01)
