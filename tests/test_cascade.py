@@ -245,7 +245,7 @@ def test_a_first_without_an_answer_is_a_failure() -> None:
 
 def test_a_second_that_hangs_costs_no_call_its_answer(release: Event, router_of: Routers) -> None:
     """The first's answer is there before the router gives up, and so a call is routed and not served by `on_error`."""
-    second = second_of(before=release.wait, deadline_ms=150)
+    second = second_of(before=release.wait, deadline_ms=800)
     router = router_of(cascade_of(Stage(scores=UNSURE), second))
 
     decision = ask(router)

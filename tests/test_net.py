@@ -139,7 +139,11 @@ def test_certificate_must_be_signed_by_somebody_known(
 def test_what_goes_wrong_after_the_handshake_is_an_error_of_the_network(
     certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that answers a request of TLS in plain text is broken, and no error of another kind."""
+    """A server that answers a request of TLS in plain text is broken, and no error of another kind.
+
+    A client trusts what the environment names when it is made, whatever those before it trust.
+    """
+    StreamingClient(connections=1, connect_s=60)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)

@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from itertools import count
+from os import environ
 from ssl import SSLContext, SSLError
 from typing import Final
 
@@ -161,9 +162,14 @@ class _Leased:
                 await self.connections.give_back(self.connection, is_usable=is_closed)
 
 
-@cache
 def _trust() -> SSLContext:
-    """Return what every client trusts; reading it takes too long for an event loop."""
+    """Return what clients trust that begin now."""
+    return _trusted_by(environ.get("SSL_CERT_FILE"), environ.get("SSL_CERT_DIR"))
+
+
+@lru_cache(maxsize=8)
+def _trusted_by(_file: str | None, _folder: str | None) -> SSLContext:
+    """Return what is trusted where the environment names these; reading it takes too long for an event loop."""
     return httpx.create_ssl_context()
 
 
