@@ -167,6 +167,17 @@ def test_route_explain_shows_chances_threshold_and_model(plano: Command, configu
     assert "would use: anthropic/claude-sonnet-4-20250514" in ran.out
 
 
+def test_route_explain_names_who_decides(plano: Command, configuration: str) -> None:
+    """A call that an experiment decides by a classifier of its own is told as decided by that one."""
+    text = Path(configuration).read_text(encoding="utf-8")
+    own = "{kind: remote, base_url: 'http://127.0.0.1:9/v1'}"
+    Path(configuration).write_text(
+        f"{text}\nexperiments: [{{name: all, share: 1.0, classifier: {own}}}]\n", encoding="utf-8"
+    )
+
+    assert re.search(r"^remote, [\d.]+ ms$", plano("route", "-c", configuration, "--explain", PROMPT).out, re.MULTILINE)
+
+
 @pytest.mark.parametrize("command", [["validate"], ["route", "--explain", PROMPT], ["doctor"]], ids=lambda c: c[0])
 def test_tables_are_printed_where_stdout_is_ascii(configuration: str, command: list[str]) -> None:
     """A stdout that knows no box lines gets a plainer table, not a traceback."""

@@ -127,6 +127,7 @@ def check_error(path: str, answer: httpx.Response) -> None:
     + b"]}]}",
     encoding="",
 )
+@example(body=b'{"messages": [{"type": []}], "input": []}', encoding="")
 @example(body=b'{"model": "\\ud83d\\ude00", "input": "x"}', encoding="")
 @example(body=b'{"' + b"k" * 19_000 + b'": 1}', encoding="gzip")
 def test_any_bytes_are_decided_or_refused_in_kind(

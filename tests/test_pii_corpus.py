@@ -2,6 +2,7 @@
 
 from collections import Counter
 from time import thread_time
+from typing import Final
 
 import pytest
 
@@ -63,6 +64,34 @@ def test_keys_that_only_begin_cost_no_more_than_other_text() -> None:
 
     assert find_personal("-----BEGIN RSA PRIVATE KEY-----" * 32_000) == ()
     assert thread_time() - started < 2
+
+
+BODY: Final = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n" * 20
+RSA: Final = f"-----BEGIN RSA PRIVATE KEY-----\n{BODY}-----END RSA PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        (f"-----BEGIN RSA PRIVATE KEY-----\n{BODY}[...]\n{RSA}", 2),
+        (f"-----BEGIN RSA PRIVATE KEY-----\n{BODY}\nand that is all I have", 1),
+        (RSA.replace("cKj", "cKj\n(-----BEGIN CERTIFICATE----- is below)", 1), 1),
+        (RSA.replace("-----END", "-----END CERTIFICATE-----\n-----END"), 1),
+        (RSA.replace("\n", "\\n"), 1),
+        (f"-----BEGIN RSA PRIVATE KEY-----\\n{BODY}".replace("\n", "\\n"), 1),
+        (f"-----BEGIN RSA PRIVATE KEY-----\n{BODY * 20}-----END RSA PRIVATE KEY-----", 1),
+    ],
+    ids=["one cut off before another", "cut off", "a mark within", "a wrong end", "in JSON", "cut off in JSON", "long"],
+)
+def test_no_part_of_a_key_is_left(text: str, keys: int) -> None:
+    """A key that is cut off, very long or mixed with other marks is found with all of its lines."""
+    found = find_personal(text)
+
+    assert len(found) == keys
+    rest = text
+    for one in reversed(found):
+        rest = rest[: one.start] + rest[one.end :]
+    assert "MIIE" not in rest
 
 
 def test_a_key_is_found_behind_one_that_only_begins() -> None:

@@ -87,6 +87,8 @@ def _interrupts() -> Iterator[int]:
 
 
 def _exit(number: int, _: FrameType | None) -> NoReturn:
+    for again in (signal.SIGTERM, signal.SIGHUP):  # one more would disturb who tidies up
+        signal.signal(again, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

@@ -60,7 +60,7 @@ def _tell_tokens(readings: Iterable[Reading]) -> None:
 
 
 def _who(decision: RoutingDecision, router: Router) -> str:
-    kind = router.classifier.kind
+    kind = decision.decided_by(router.classifier.kind)
     answered = f"{kind}: {decision.stage}" if decision.stage else kind
     return f"{answered} was not sure, and {decision.failed_stage} had no answer" if decision.failed_stage else answered
 

@@ -12,8 +12,8 @@ from plano_asgi.wire.sse import EventReader
 
 NOT_KEPT: Final = "store: the answer could not be kept, so that no call can go on from it"
 _SUCCESSES: Final = range(200, 300)
-_ENDS: Final = frozenset({"response.completed", "response.incomplete"})
-_MARKS: Final = tuple(end.encode() for end in sorted(_ENDS))
+_ENDS: Final = ("response.completed", "response.incomplete")
+_MARKS: Final = tuple(end.encode() for end in _ENDS)
 
 
 async def recorded(answer: ForwardedAnswer, keep: Keep, *, is_stream: bool) -> ForwardedAnswer:

@@ -21,7 +21,11 @@ _HOLDS_NONE: Final = (
 )
 _HOLDS_JSON: Final = "arguments"
 _OF_A_TOOL: Final = frozenset({"input", "arguments", "action", "attributes"})  # their keys are not the API's
-_SPEAKERS: Final = frozenset({"user", "assistant", "system", "developer"})
+_CONVERSATIONS: Final = frozenset({"messages", "input", "prompt"})
+_OF_THE_SERVICE: Final = ("system", "developer")
+_HEARD_WHOLE: Final = frozenset({"message", "input_text", "text"})
+_RESULTS: Final = ("output", "outputs", "results")
+_SPEAKERS: Final = ("user", "assistant", "system", "developer")
 
 
 def texts_of(body: object) -> Iterator[str]:
@@ -34,6 +38,34 @@ def texts_of(body: object) -> Iterator[str]:
 
     changed_body(body, note)
     yield from seen
+
+
+def heard_texts(body: object) -> Iterator[str]:
+    """Yield every text of a call's body that users have written, or tools have found: not the service, nor a model."""
+    if isinstance(body, dict):
+        for key in _CONVERSATIONS & body.keys():
+            said = body[key]
+            for turn in said if isinstance(said, list) else [said]:
+                yield from texts_of({"input": _heard(turn)})
+
+
+def _heard(turn: object) -> object:
+    """Return what of a turn is neither the service's nor a model's own."""
+    if not isinstance(turn, dict):
+        return turn
+    role, kind = turn.get("role"), str(turn.get("type", "message"))
+    if role in _OF_THE_SERVICE:
+        return None
+    if role == "assistant":
+        parts = turn.get("content")
+        return [part for part in parts if _is_result(part)] if isinstance(parts, list) else None
+    if role is None and kind not in _HEARD_WHOLE and not kind.endswith("_output"):
+        return [turn.get(name) for name in _RESULTS]
+    return turn
+
+
+def _is_result(part: object) -> bool:
+    return isinstance(part, dict) and str(part.get("type")).endswith("_result")
 
 
 def changed_body(body: object, change: Change) -> object:

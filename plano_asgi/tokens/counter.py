@@ -177,7 +177,7 @@ class TokenCounter:
 
 def _looked_up(said: Said, counters: Counters) -> dict[TextCounter, LookedUp]:
     """Return what each tokenizer that is concerned has counted before."""
-    return {counter: counter.look_up(said.digested) for counter in counters.values() if counter}
+    return {counter: counter.look_up(said.digested) for counter in dict.fromkeys(counters.values()) if counter}
 
 
 def _is_long(said: Said) -> bool:

@@ -18,7 +18,10 @@ from plano_asgi.conversation import Conversation
 _TURNS: Final = frozenset({"messages", "input"})
 _INSTRUCTIONS: Final = frozenset({"system", "instructions"})
 _READ: Final = frozenset(
-    {*_TURNS, "tools", "functions", "response_format", "text", "output_format", "output_config", "prompt"}
+    {
+        *(*_TURNS, "tools", "functions", "response_format", "text", "output_format", "output_config", "prompt"),
+        "prediction",
+    }
 )
 _DIGEST_BYTES: Final = 16
 _FILES: Final = frozenset(
@@ -36,7 +39,7 @@ _FILES: Final = frozenset(
 )
 _OF_A_FILE: Final = frozenset(
     {
-        *("type", "cache_control", "detail", "source", "image", "image_url", "audio", "input_audio"),
+        *("type", "cache_control", "detail", "source", "image", "image_url", "audio", "input_audio", "url"),
         *("file", "file_data", "file_id", "file_url"),
     }
 )
@@ -48,6 +51,8 @@ _SEALED: Final[Mapping[str, str]] = {
     "web_search_result": "encrypted_content",
 }
 _PARTS: Final = frozenset({"content", "output"})
+_PARTS_OF: Final[Mapping[str, str]] = {"code_interpreter_call": "outputs", "assistant": "images"}
+_IMAGES: Final[Mapping[str, str]] = {"image_generation_call": "result"}
 _OF_A_TURN: Final = frozenset({"role", "type", "content", "cache_control"})
 _OF_A_TEXT: Final = frozenset({"type", "text", "cache_control"})
 
@@ -122,7 +127,8 @@ class _Reading:
             return
         said = self._said(content)
         if rest := {name: value for name, value in turn.items() if name not in _OF_A_TURN}:
-            said.append(_json(self._readable_members(rest, kind=turn.get("type"))))
+            kind = turn.get("type", "message")
+            said.append(_json(self._readable_members(rest, kind=turn.get("role") if kind == "message" else kind)))
         self.texts.append("\n".join(filter(None, said)))
 
     def _said(self, content: object) -> list[str]:
@@ -152,17 +158,19 @@ class _Reading:
 
     def _readable_members(self, members: Mapping[str, object], *, kind: object) -> dict[str, object]:
         """Return what a part or a turn of a kind has; only its content or output may have parts of their own."""
-        sealed = _SEALED.get(kind) if isinstance(kind, str) else None
-        return {
-            name: self._unsealed(value) if name == sealed else self._readable(value) if name in _PARTS else value
-            for name, value in members.items()
-        }
+        known = kind if isinstance(kind, str) else ""
+        return {name: self._readable_member(name, value, known) for name, value in members.items()}
 
-    def _unsealed(self, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        self.sealed_bytes += len(_bytes(value))
-        return ""
+    def _readable_member(self, name: str, value: object, kind: str) -> object:
+        if name in _PARTS or name == _PARTS_OF.get(kind):
+            return self._readable(value)
+        if isinstance(value, str) and name == _IMAGES.get(kind):
+            self.files += 1
+            return ""
+        if isinstance(value, str) and name == _SEALED.get(kind):
+            self.sealed_bytes += len(_bytes(value))
+            return ""
+        return value
 
     def _file(self, file: Mapping[str, object]) -> str:
         """Return the texts of a file that is sent as text, and what is said beside a file; count any other."""
@@ -174,10 +182,9 @@ class _Reading:
             case _:
                 said = []
                 self.files += 1
-        inner = file.get("file")
-        beside = {**inner, **file} if isinstance(inner, dict) else file
-        if rest := {name: value for name, value in beside.items() if name not in _OF_A_FILE}:
-            said.append(_json(rest))
+        for beside in (file, file.get("file")):
+            if isinstance(beside, dict) and (rest := {k: v for k, v in beside.items() if k not in _OF_A_FILE}):
+                said.append(_json(rest))
         return "\n".join(filter(None, said))
 
 

@@ -11,7 +11,7 @@ from plano_asgi.wire.exact_json import with_exact_numbers, write_json
 
 BYTES_PER_TOKEN: Final = 4
 _MARK: Final = {"type": "ephemeral"}
-_UNMARKABLE: Final = frozenset({"thinking", "redacted_thinking"})
+_UNMARKABLE: Final = ("thinking", "redacted_thinking")
 
 
 def with_cache_marks(body: bytes, *, least_tokens: int) -> bytes:

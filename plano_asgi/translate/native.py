@@ -14,7 +14,7 @@ _FOREIGN: Final = re.compile(
     rb'"signature"\s*:\s*""|' + re.escape(MARK).encode() + b"|" + re.escape(OUR_REASONING).encode()
 )  # where none of this stands, nothing is foreign
 _SEALS: Final = ("signature", "data", "encrypted_content")
-_THOUGHTS: Final = frozenset({"thinking", "redacted_thinking", "reasoning"})
+_THOUGHTS: Final = ("thinking", "redacted_thinking", "reasoning")
 
 
 def native_request(document: JsonDocument, source: ApiFormat, *, model: str, losses: Losses) -> bytes:

@@ -9,7 +9,7 @@ from typing import Final
 
 from plano_asgi.wire.fields import Fields
 
-THOUGHTS: Final = frozenset({"thinking", "redacted_thinking", "reasoning"})
+THOUGHTS: Final = ("thinking", "redacted_thinking", "reasoning")
 _SEALS: Final = ("signature", "data", "encrypted_content")
 _MOST_ID_CHARS: Final = 512
 

@@ -109,6 +109,23 @@ def test_images_and_files_count_a_thousand_whatever_their_bytes(content: list[An
     assert 1_007 <= tokens_of({"messages": [{"role": "user", "content": content}]}) < 1_040
 
 
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {
+            "type": "code_interpreter_call",
+            "outputs": [{"type": "image", "url": "data:image/png;base64," + "A" * 9_999}],
+        },
+        {"role": "assistant", "content": "", "images": [{"type": "image_url", "image_url": {"url": "A" * 9_999}}]},
+        {"type": "image_generation_call", "id": "ig_1", "result": "A" * 9_999},
+    ],
+    ids=["drawn by code", "beside an answer", "generated"],
+)
+def test_images_that_a_model_has_made_count_as_images(turn: dict[str, Any]) -> None:
+    """What an answer held that is sent back counts as any other image does."""
+    assert 1_007 <= tokens_of({"input": [turn]}) < 1_060
+
+
 def test_each_message_and_each_call_has_its_overhead() -> None:
     """Four for a message and three for a call; a call has one message at the least."""
     assert tokens_of({"messages": [{"role": "user", "content": "abcd"}] * 5}) == 5 * (1 + 4) + 3
@@ -169,6 +186,9 @@ def test_sealed_thoughts_count_by_their_bytes(body: dict[str, Any]) -> None:
         {"messages": [{"content": [{"type": "document", "source": {"type": "text", "data": "a"}, "context": LONG}]}]},
         {"messages": [{"content": [{"type": "document", "title": LONG, "source": {"type": "url", "url": "u"}}]}]},
         {"messages": [{"content": [{"type": "file", "file": {"filename": LONG}}]}]},
+        {"messages": [{"content": [{"type": "file", "file": {"filename": LONG}, "filename": "x"}]}]},
+        {"prediction": {"type": "content", "content": LONG}},
+        {"messages": [{"role": "user", "content": "a", "images": [{"type": "image_url", "image_url": {"url": LONG}}]}]},
         {"prompt": {"id": "pmpt_1", "variables": {"a": LONG}}},
         {"prompt": {"id": "pmpt_1", "variables": {"a": {"type": "input_text", "text": LONG}}}},
         {"prompt": LONG},
@@ -191,6 +211,9 @@ def test_sealed_thoughts_count_by_their_bytes(body: dict[str, Any]) -> None:
         "context",
         "title",
         "name of a file",
+        "two names of a file",
+        "prediction",
+        "images of a user",
         "variable",
         "variable of a type",
         "prompt",

@@ -4,7 +4,7 @@ What is read is what users and tools say; instructions are the service's own. A 
 together that it is an attack: 1 less the product of their doubts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf, prod
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from typing import Final
 
 from plano_asgi.conversation import Role
 from plano_asgi.guard.bounded_patterns import BoundedPattern, bounded_pattern
+from plano_asgi.guard.call_texts import heard_texts
 from plano_asgi.guard.filters.judging import judge_texts
 from plano_asgi.guard.verdicts import Subject, Verdict
 
@@ -194,10 +195,8 @@ class InjectionFilter:
         Raises:
             TimeoutError: It is later than `until`.
         """
-        for message in subject.conversation:
-            if message.role not in _READ:
-                continue
-            found = found_in(message.text, self.rules, until=until)
+        for text in _read(subject):
+            found = found_in(text, self.rules, until=until)
             if found and score(found) >= self.threshold:
                 counts = dict.fromkeys(found, 1)
                 what = f"it looks like prompt injection ({', '.join(found)})"
@@ -206,6 +205,15 @@ class InjectionFilter:
 
     async def aclose(self) -> None:
         """Do nothing."""
+
+
+def _read(subject: Subject) -> Iterator[str]:
+    """Yield what users and tools say: message by message, and what else is in documents and results."""
+    said = [message.text for message in subject.conversation if message.role in _READ]
+    yield from said
+    for text in heard_texts(subject.value):
+        if not any(text in whole for whole in said):
+            yield text
 
 
 def injection_rules() -> tuple[BoundedRule, ...]:

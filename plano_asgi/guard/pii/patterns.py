@@ -130,6 +130,7 @@ _D: Final = r"\d(?<![\w.+\-/]\d)"  # a digit that begins a word
 _L: Final = r"[A-Za-z](?<![\w.+-]\w)"  # a letter that does
 _E: Final = r"(?!\w)"  # where a word ends
 
+_PRIVATE_KEY: Final = "(?:[A-Z]{2,12} ){0,3}PRIVATE KEY-----"
 _VALUE: Final = r"(?P<value>[^\s\"'<>,;(){}\[\]]{8,200})"
 
 _KEYWORDS: Final = _sign(  # with what tells that a value follows
@@ -177,8 +178,9 @@ SECRET: Final = (
     Pattern(
         Kind.SECRET,
         re.compile(
-            r"-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY-----"
-            r"(?:[^-]|-(?!----(?:BEGIN|END) )){16,16384}+-----END (?:[A-Z]{2,12} ){0,3}PRIVATE KEY-----"
+            rf"-----BEGIN {_PRIVATE_KEY}(?:"
+            rf"(?:[^-]|-(?!----(?:BEGIN|END) {_PRIVATE_KEY})){{16,16384}}+-----END {_PRIVATE_KEY}"
+            r"|(?:\s|\\[nr]){0,4}(?:[A-Za-z0-9+/=]{16,128}+(?:\s|\\[nr]){0,4}+){1,1024}+)"  # one that is cut off
         ),
     ),
     Pattern(
