@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 
 from benchmarks.middleware_cost.cases import Effort
-from benchmarks.middleware_cost.figures import Figures, interval
+from benchmarks.middleware_cost.figures import Figures, interval, quietly
 from plano_asgi.assembly.guarding import build_guard
 from plano_asgi.conversation import ApiFormat
 from plano_asgi.guard import Guard, GuardedCall
@@ -54,6 +54,7 @@ async def _of_call(name: str, rule: dict[str, object], limit_us: float, effort: 
         "guardrail": name,
         "of": "call",
         "added_us": interval([one / CALL_KIB for one in took]),
+        "quiet_us": quietly([one / CALL_KIB for one in took]),
         "limit_us": limit_us,
     }
 
@@ -79,6 +80,7 @@ async def _of_answer(effort: Effort) -> Figures:
         "guardrail": "pii, put back",
         "of": f"streamed answer, {len(events)} events",
         "added_us": interval(took),
+        "quiet_us": quietly(took),
         "limit_us": EVENT_US * len(events),
     }
 

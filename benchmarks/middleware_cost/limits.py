@@ -14,7 +14,7 @@ from typing import Final
 import uvloop
 
 from benchmarks.middleware_cost.cases import Effort
-from benchmarks.middleware_cost.figures import Figures, interval
+from benchmarks.middleware_cost.figures import Figures, interval, quietly
 from benchmarks.middleware_cost.hosts import body_of
 from plano_asgi.catalogues import WrittenPrices
 from plano_asgi.classify.embedded.artifacts import SHIPPED_FOLDER
@@ -60,9 +60,10 @@ def limits_cost(effort: Effort) -> Sequence[Figures]:
 async def _in_memory(effort: Effort, tokens: TokenCounter) -> Figures:
     """Return what a call costs whose texts were counted before, as most of a conversation's were."""
     took = await _timed(_call(MemoryCounters(), tokens), effort)
+    figures = {"added_us": interval(took), "quiet_us": quietly(took)}
     if tokens.is_exact(MODEL):
-        return {"counters": "memory, tokens by a tokenizer", "added_us": interval(took)}
-    return {"counters": "memory", "added_us": interval(took), "limit_us": IN_MEMORY_US}
+        return {"counters": "memory, tokens by a tokenizer", **figures}
+    return {"counters": "memory", **figures, "limit_us": IN_MEMORY_US}
 
 
 def _by_a_tokenizer() -> TokenCounter:
@@ -91,7 +92,9 @@ async def _in_redis(effort: Effort, url: str) -> Figures:
     return {
         "counters": "Redis",
         "round_trip_us": round(median(bare for bare, _ in pairs), 1),
+        "quiet_round_trip_us": quietly([bare for bare, _ in pairs]),
         "added_us": interval([ours for _, ours in pairs]),
+        "quiet_us": quietly([ours for _, ours in pairs]),
         "limit_us": round(median(bare for bare, _ in pairs) + BEYOND_A_ROUND_TRIP_US, 1),
     }
 
