@@ -118,6 +118,16 @@ def test_orders_are_found_wherever_somebody_else_has_put_them(
     )
 
 
+def test_many_messages_are_judged_in_time(
+    guarded: Callable[..., PlanoMiddleware], ask: Callable[..., httpx.Response]
+) -> None:
+    """Forty thousand short messages are judged within a deadline that their square would miss."""
+    app = guarded("guardrails: {calls: [{filter: injection, deadline_ms: 15000}]}")
+    said = [{"role": "user", "content": [{"type": "text", "text": f"{number} a"}]} for number in range(40_000)]
+
+    assert ask(app, "POST", PATHS["chat"], json={"model": "auto", "messages": said}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [

@@ -209,11 +209,9 @@ class InjectionFilter:
 
 def _read(subject: Subject) -> Iterator[str]:
     """Yield what users and tools say: message by message, and what else is in documents and results."""
-    said = [message.text for message in subject.conversation if message.role in _READ]
+    said = dict.fromkeys(message.text for message in subject.conversation if message.role in _READ)
     yield from said
-    for text in heard_texts(subject.value):
-        if not any(text in whole for whole in said):
-            yield text
+    yield from (text for text in heard_texts(subject.value) if text not in said)
 
 
 def injection_rules() -> tuple[BoundedRule, ...]:
