@@ -1,9 +1,8 @@
 """What is known of calls that belong together: where each stands, and which model has the conversation."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 MOST_PINS: Final = 8
 
@@ -34,8 +33,7 @@ class SwitchReason(StrEnum):
     NO_PRICE = "no_price"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(NamedTuple):
     """Where a call stands among those that belong together; holds digests, and no words of anybody's.
 
     Attributes:
@@ -50,7 +48,7 @@ class Place:
         signature: Digest of the latest signed thought, or None.
     """
 
-    key: str = field(repr=False)
+    key: str
     id: str
     is_explicit: bool
     system: str
@@ -61,8 +59,7 @@ class Place:
     signature: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pin:
+class Pin(NamedTuple):
     """Which model took one turn of a session.
 
     Attributes:
@@ -94,8 +91,7 @@ class Pin:
         return self.turn == other.turn and self.system == other.system and self.tools == other.tools
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class Opening(NamedTuple):
     """A turn that is decided, and kept where nothing that is known of its session has a say in that.
 
     Attributes:
@@ -119,8 +115,7 @@ def maker_of(model: str) -> str:
     return model.partition("/")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionStanding:
+class SessionStanding(NamedTuple):
     """What a session has to do with a decision.
 
     Attributes:

@@ -310,7 +310,7 @@ def test_one_of_many_has_a_turn_first(kind: str, redis: RedisServer) -> None:
 
     def open_one(number: int) -> None:
         """Begin the turn."""
-        told.append(store.open("x", Opening(pin=replace(pin, model=f"a/{number}"))))
+        told.append(store.open("x", Opening(pin=pin._replace(model=f"a/{number}"))))
 
     threads = [Thread(target=open_one, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -340,10 +340,10 @@ def test_async_and_blocking_ways_are_one(redis: RedisServer) -> None:
 
     async def both() -> tuple[Pin, ...]:
         """Keep another, and read."""
-        await store.apush("x", replace(pin, turn="2"))
+        await store.apush("x", pin._replace(turn="2"))
         return await store.aread("x")
 
-    assert anyio.run(both) == store.read("x") == (replace(pin, turn="2"), pin)
+    assert anyio.run(both) == store.read("x") == (pin._replace(turn="2"), pin)
 
 
 def test_workers_share_sessions_by_redis(redis_url: str, router_with: Callable[[str], Router]) -> None:
@@ -426,7 +426,7 @@ def test_threads_lose_no_pin_of_one_session() -> None:
     """Pins that threads keep at the same time are all there afterwards."""
     store = MemorySessions(size=10, ttl_s=60)
     pin = Pin(system="s", tools="", turn="0", model="a/b", route=None, reason="no_match")
-    threads = [Thread(target=store.push, args=("x", replace(pin, turn=str(n)))) for n in range(MOST_PINS)]
+    threads = [Thread(target=store.push, args=("x", pin._replace(turn=str(n)))) for n in range(MOST_PINS)]
     for thread in threads:
         thread.start()
     for thread in threads:

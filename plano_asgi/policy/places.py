@@ -47,8 +47,8 @@ def _spoken(said: Sequence[str], secret: bytes) -> tuple[str, str, str]:
     first = before = hasher.hexdigest()
     if len(said) == 1:
         return first, "", first
-    if len(said) > 2:  # noqa: PLR2004 - something between the first and the last
-        _add(hasher, said[1:-1])
+    if between := said[1:-1]:
+        _add(hasher, between)
         before = hasher.hexdigest()
     _add(hasher, said[-1:])
     return first, before, hasher.hexdigest()

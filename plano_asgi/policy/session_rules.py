@@ -1,7 +1,8 @@
 """What a session has to say to a decision: who keeps the conversation, and when somebody else may have it."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from plano_asgi.decisions import PolicySource, Reason, RoutingDecision, Source
 from plano_asgi.policy.switching import Weighed
@@ -11,10 +12,10 @@ from plano_asgi.providers import ModelCatalog
 from plano_asgi.sessions import DecideOn, Lock, Opening, Pin, Place, SessionStanding, SwitchReason, maker_of
 
 Weigh = Callable[[Place, Pin, str], Weighed]
+Distance = Callable[[Pin, Place], tuple[bool, bool, bool]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(NamedTuple):
     """A call and its session.
 
     Attributes:
@@ -54,11 +55,11 @@ def standing_of(  # noqa: PLR0913 - the whole of what it depends on
     known = [pin for pin in pins if catalog.provider_of(pin.model)]
     kin = [pin for pin in known if _is_kin(pin, place)]
     if turn.is_new:
-        anchor = min(kin, key=lambda pin: _distance_to_turn(pin, place), default=None)
+        anchor = _nearest(kin, place, _distance_to_turn)
         lock = Lock.PREVIOUS_RESPONSE if place.is_continued and anchor else None
         is_held = lock is not None or decide_on is DecideOn.SESSION
         return Standing(place=place, holder=anchor if is_held else None, anchor=anchor, lock=lock, opened=opened)
-    anchor = min(kin or (known if place.is_explicit else []), key=lambda pin: _distance(pin, place), default=None)
+    anchor = _nearest(kin or (known if place.is_explicit else []), place, _distance)
     lock = Lock.TOOL_LOOP if turn.is_loop_open else Lock.PREVIOUS_RESPONSE if place.is_continued else None
     is_held = lock is not None or decide_on is not DecideOn.EVERY_CALL
     return Standing(place=place, holder=anchor if is_held else None, anchor=anchor, lock=lock if anchor else None)
@@ -112,14 +113,14 @@ def settled(
         return decision, SessionStanding(place=standing.place, lock=standing.lock)
     session = session_of(standing, anchor)
     if standing.place.signature and maker_of(would_use) != maker_of(anchor.model):
-        return _stays(decision, anchor, policy), replace(session, lock=Lock.THINKING)
+        return _stays(decision, anchor, policy), session._replace(lock=Lock.THINKING)
     if _is_taken(decision, anchor, standing.place):
         return _stays(decision, anchor, policy), session
     if weigh is None:
         return decision, session
     said = weigh(standing.place, anchor, would_use)
-    session = replace(
-        session, switch=said.reason, spent_usd=said.budget.spent_usd, baseline_usd=said.budget.baseline_usd
+    session = session._replace(
+        switch=said.reason, spent_usd=said.budget.spent_usd, baseline_usd=said.budget.baseline_usd
     )
     return (_stays(decision, anchor, policy) if said.reason is SwitchReason.OVER_BUDGET else decision), session
 
@@ -186,7 +187,7 @@ def _pin(
         turn=place.turn,
         model=model,
         route=decision.route,
-        reason=decision.reason.value,
+        reason=decision.reason,
         confidence=None if decision.confidence is None else round(decision.confidence, 4),
         foreign=foreign,
         spent_usd=session.spent_usd if session else 0.0,
@@ -207,9 +208,16 @@ def _is_kin(pin: Pin, place: Place) -> bool:
     return pin.system == place.system or (pin.tools == place.tools != "")
 
 
+def _nearest(pins: Sequence[Pin], place: Place, distance: Distance) -> Pin | None:
+    """Return the first of the pins that are nearest to a place, None of none."""
+    if len(pins) < 2:  # noqa: PLR2004 - nothing to compare
+        return pins[0] if pins else None
+    return min(pins, key=lambda pin: distance(pin, place))
+
+
 def _distance(pin: Pin, place: Place) -> tuple[bool, bool, bool]:
     return pin.tools != place.tools, pin.turn != place.turn, pin.system != place.system
 
 
 def _distance_to_turn(pin: Pin, place: Place) -> tuple[bool, bool, bool]:
-    return pin.tools != place.tools, pin.turn not in {place.turn, place.before}, pin.system != place.system
+    return pin.tools != place.tools, pin.turn not in (place.turn, place.before), pin.system != place.system

@@ -39,7 +39,7 @@ def reference_fault(name: str) -> str | None:
 
 def is_wildcard(model: str) -> bool:
     """Return whether a declared model is `provider/*`: any model of that provider."""
-    return len(model) <= MAX_MODEL_CHARS and _WILDCARD.fullmatch(model) is not None
+    return model.endswith("/*") and len(model) <= MAX_MODEL_CHARS and _WILDCARD.fullmatch(model) is not None
 
 
 def bare_model(model: str) -> str:

@@ -105,7 +105,7 @@ class Experiments:
                     return replace(usual, trial=trial, shadow=deciding)
                 if experiment.classifier:
                     trial = replace(trial, classifier=experiment.classifier.kind)
-                own = replace(followed, case=Case(case.call, experiment.policy, case.policy_source))
+                own = followed._replace(case=Case(case.call, experiment.policy, case.policy_source))
                 return Arm(followed=own, deciding=deciding, trial=trial)
         return usual
 

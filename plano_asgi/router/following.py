@@ -1,8 +1,9 @@
 """Following calls that belong together: what is known before a call is decided, and what is remembered after."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from plano_asgi.conversation import Conversation
 from plano_asgi.decisions import RoutingDecision
@@ -33,8 +34,7 @@ from plano_asgi.sessions import DecideOn, Opening, Pin, Place, SessionStanding
 from plano_asgi.tokens import Said, said_by
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Followed:
+class Followed(NamedTuple):
     """A case, and what it belongs to.
 
     Attributes:
@@ -244,4 +244,4 @@ def told_of_switch(session: SessionStanding | None, would_use: str | None) -> Se
     """Return what a session has to do with a decision, telling whether it changes hands by it."""
     if session is None or session.held_by is None or session.held_by == would_use:
         return session
-    return replace(session, is_switched=True)
+    return session._replace(is_switched=True)

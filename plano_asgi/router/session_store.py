@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from threading import Lock
 from time import monotonic
 from typing import Final, Protocol
@@ -136,12 +135,12 @@ class SharedSessions:
 
     def push(self, key: str, pin: Pin) -> None:
         """Keep a pin as its session's latest."""
-        self._lists.push(key, orjson.dumps(pin))
+        self._lists.push(key, _told(pin))
 
     def open(self, key: str, opening: Opening) -> Pins:
         """Return a session's pins, the latest first, and keep that of the opening where it is free beside them."""
         its_turn, its_maker = _free_by(opening)
-        return _pins(self._lists.offer(key, orjson.dumps(opening.pin), unless_any=its_turn, if_all=its_maker))
+        return _pins(self._lists.offer(key, _told(opening.pin), unless_any=its_turn, if_all=its_maker))
 
     async def aread(self, key: str) -> Pins:
         """Return the same as `read`."""
@@ -149,12 +148,12 @@ class SharedSessions:
 
     async def apush(self, key: str, pin: Pin) -> None:
         """Do the same as `push`."""
-        await self._lists.apush(key, orjson.dumps(pin))
+        await self._lists.apush(key, _told(pin))
 
     async def aopen(self, key: str, opening: Opening) -> Pins:
         """Do the same as `open`."""
         its_turn, its_maker = _free_by(opening)
-        return _pins(await self._lists.aoffer(key, orjson.dumps(opening.pin), unless_any=its_turn, if_all=its_maker))
+        return _pins(await self._lists.aoffer(key, _told(opening.pin), unless_any=its_turn, if_all=its_maker))
 
 
 def _free_by(opening: Opening) -> tuple[bytes, bytes]:
@@ -165,7 +164,11 @@ def _free_by(opening: Opening) -> tuple[bytes, bytes]:
     return its_turn, its_maker
 
 
-_FIELDS: Final = frozenset(field.name for field in fields(Pin))
+def _told(pin: Pin) -> bytes:
+    return orjson.dumps(pin._asdict())
+
+
+_FIELDS: Final = frozenset(Pin._fields)
 
 
 def _pins(values: Sequence[bytes]) -> Pins:
