@@ -53,7 +53,9 @@ MARKS = [
         "0171 2345",
         "RSSMRA85T10A562S",
     ),
-    *("İ", "ß", "٣", "ssn", "cpf", "call", "tel"),
+    *("İ", "ß", "٣", "call", "tel", "ssn", "Social Security", "CPF", "steuer", "tax \u0131d"),
+    *("b\u017fn", "sofi", "Pesel"),
+    *("123456789", "12345678901", "012-34-5678", "11144477735", "44051401458", "111222333", "00 49 171 2345678"),
 ]
 SPANS = [line.text[start:end] for line in corpus() for _, start, end in line.spans]
 texts = st.lists(st.sampled_from(MARKS) | st.sampled_from(SPANS) | st.text(max_size=6), max_size=24).map("".join)
@@ -77,6 +79,10 @@ def found_everywhere(text: str) -> tuple[Finding, ...]:
 @given(texts)
 @example("İ password: hunter22xyz İ")
 @example("password\n\tis hunter22xyz")
+@example("pa\u017f\u017fword: hunter22xyz")
+@example("BURGERSERVICENUMMER" + " " * 24 + "111222333")
+@example("pe\u017fel" + " " * 24 + "44051401458")
+@example("SOCIAL SECURITY NO. 219099999")
 @example("x" * 3000 + "eyJ" + "a" * 4000 + ".eyJ" + "b" * 5000 + "." + "c" * 2000)
 @example("github_pat_" + "a1" * 100 + " AKIA" + "Z" * 16 + " ya29.sk-" + "a" * 30)
 def test_what_is_found_fast_is_what_is_there(text: str) -> None:

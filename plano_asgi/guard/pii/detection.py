@@ -1,11 +1,12 @@
 """Personal data in a text: where it is, and what."""
 
-from collections.abc import Collection, Iterator, Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from plano_asgi.guard.pii.kinds import Kind
-from plano_asgi.guard.pii.patterns import PATTERNS, Pattern, Sign
+from plano_asgi.guard.pii.patterns import LOOKED_BACK, PATTERNS, Pattern, Sign
 
 EVERY_KIND: Final = frozenset(Kind)
 Window = tuple[int, int]
@@ -35,22 +36,41 @@ def find_personal(text: str, kinds: Collection[Kind] = EVERY_KIND) -> tuple[Find
     """
     everywhere = ((0, len(text)),)
     windows: dict[Sign | None, Sequence[Window]] = {None: everywhere}
-    lowered = text.lower()
+    lowered = in_lower_case(text)
     taken = bytearray(len(text))
     found: list[Finding] = []
     for pattern in PATTERNS:
         if pattern.kind not in kinds:
             continue
         if pattern.sign and pattern.sign not in windows:
-            is_aligned = not pattern.sign.in_lower_case or len(lowered) == len(text)
             searched = lowered if pattern.sign.in_lower_case else text
-            windows[pattern.sign] = _windows(searched, pattern.sign) if is_aligned else everywhere
+            windows[pattern.sign] = everywhere if searched is None else _windows(searched, pattern.sign)
         for window in windows[pattern.sign]:
-            for one in _matches(text, pattern, window):
-                if 1 not in taken[one.start : one.end]:
+            if pattern.needs and lowered is not None and not _stands_in(lowered, pattern.needs, window):
+                continue
+            for match in pattern.form.finditer(text, *window):
+                one = _finding(text, pattern, match)
+                if one and 1 not in taken[one.start : one.end]:
                     taken[one.start : one.end] = b"\1" * (one.end - one.start)
                     found.append(one)
     return tuple(sorted(found, key=lambda one: one.start))
+
+
+def in_lower_case(text: str) -> str | None:
+    """Return a text as patterns read it that ignore case; None where its letters stand elsewhere then."""
+    lowered = (
+        text.lower().replace("\u0131", "i").replace("\u017f", "s")
+    )  # to patterns, a dotless i is an i, a long s an s
+    return lowered if len(lowered) == len(text) else None
+
+
+def _stands_in(lowered: str, words: Sequence[str], window: Window) -> bool:
+    """Return whether one of the words is in a window, or before it as far as patterns look back."""
+    start, end = max(0, window[0] - LOOKED_BACK), window[1]
+    for word in words:  # noqa: SIM110 - a generator takes as long as the search
+        if lowered.find(word, start, end) >= 0:
+            return True
+    return False
 
 
 def _windows(text: str, sign: Sign) -> Sequence[Window]:
@@ -66,10 +86,8 @@ def _windows(text: str, sign: Sign) -> Sequence[Window]:
     return windows
 
 
-def _matches(text: str, pattern: Pattern, window: Window) -> Iterator[Finding]:
-    for match in pattern.form.finditer(text, *window):
-        start, end = match.span("value" if "value" in pattern.form.groupindex else 0)
-        if pattern.length:
-            end = start + pattern.length(text[start:end])
-        if end > start and pattern.is_one(text, start, end):
-            yield Finding(pattern.kind, start, end)
+def _finding(text: str, pattern: Pattern, match: re.Match[str]) -> Finding | None:
+    start, end = match.span("value" if "value" in pattern.form.groupindex else 0)
+    if pattern.length:
+        end = start + pattern.length(text[start:end])
+    return Finding(pattern.kind, start, end) if end > start and pattern.is_one(text, start, end) else None

@@ -19,7 +19,7 @@ _SEPARATORS: Final = re.compile(r"[\s.\-/]+")
 _LEAST_ADDRESS_CHARS: Final = 6
 _LEAST_PHONE_DIGITS: Final = 7
 _MOST_PHONE_DIGITS: Final = 15  # ITU-T E.164
-_LOOKED_BACK: Final = 40
+LOOKED_BACK: Final = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +47,7 @@ class Pattern:
         check: Whether what has the form is of the kind.
         sign: What is around a finding; None where the form itself is found as fast.
         before: What stands before a finding, within 40 characters; None where anything may.
+        needs: One of these stands in lower case in a finding or within those 40 characters; empty where nothing has to.
         length: How much of what has the form is the finding; None for all of it.
     """
 
@@ -55,11 +56,12 @@ class Pattern:
     check: Callable[[str], bool] | None = None
     sign: Sign | None = None
     before: re.Pattern[str] | None = None
+    needs: tuple[str, ...] = ()
     length: Callable[[str], int] | None = None
 
     def is_one(self, text: str, start: int, end: int) -> bool:
         """Return whether what has the form at `text[start:end]` is of the kind."""
-        if self.before and not self.before.search(text, max(0, start - _LOOKED_BACK), start):
+        if self.before and not self.before.search(text, max(0, start - LOOKED_BACK), start):
             return False
         return self.check is None or self.check(text[start:end])
 
@@ -106,7 +108,7 @@ def _sign(*forms: tuple[str, str], reach: tuple[int, int] = (48, 48), in_lower_c
     return Sign(tuple((held, re.compile(form)) for held, form in forms), reach, in_lower_case)
 
 
-def _national(country: str, form: str, *, before: str = "") -> Pattern:
+def _national(country: str, form: str, *, needs: tuple[str, ...] = (), before: str = "") -> Pattern:
     check = NATIONAL_CHECKS[country]
     return Pattern(
         Kind.NATIONAL_ID,
@@ -114,6 +116,7 @@ def _national(country: str, form: str, *, before: str = "") -> Pattern:
         lambda text: check(_SEPARATORS.sub("", text)),
         sign=DIGITS,
         before=re.compile(before, re.IGNORECASE) if before else None,
+        needs=needs,
     )
 
 
@@ -133,14 +136,10 @@ _E: Final = r"(?!\w)"  # where a word ends
 _PRIVATE_KEY: Final = "(?:[A-Z]{2,12} ){0,3}PRIVATE KEY-----"
 _VALUE: Final = r"(?P<value>[^\s\"'<>,;(){}\[\]]{8,200})"
 
-_KEYWORDS: Final = _sign(  # with what tells that a value follows
-    *(
-        (word, word + r"(?:[\"']?\s{0,3}[:=]|\s{1,3}(?:is|es|é|è)t?\s)")
-        for word in (
-            *("password", "passwort", "passwd", "pwd", "contraseña", "mot de passe", "senha"),
-            *("secret", "key", "token"),
-        )
-    ),
+_FOLLOWED: Final = r"(?:[\"']?\s{0,3}[:=]|\s{1,3}(?:is|es|é|è)t?\s)"  # what tells that a value follows
+_KEYWORDS: Final = _sign(
+    ("pass", "pass(?:word|wort|wd|e)" + _FOLLOWED),
+    *((word, word + _FOLLOWED) for word in ("pwd", "contraseña", "senha", "secret", "key", "token")),
     reach=(8, 204),
     in_lower_case=True,
 )
@@ -217,8 +216,8 @@ IBAN: Final = Pattern(
 )
 CARD: Final = Pattern(Kind.CARD, re.compile(_D + r"(?:[ -]?\d){12,18}" + _E), _is_card, sign=DIGITS)
 NATIONAL: Final = (
-    _national("us", _D + r"\d{2}-\d{2}-\d{4}" + _E),
-    _national("us", _D + r"\d{8}" + _E, before=r"\b(?:ssn|social security)\D{0,20}$"),
+    _national("us", _D + r"\d{2}-\d{2}-\d{4}" + _E, needs=("-",)),
+    _national("us", _D + r"\d{8}" + _E, needs=("ssn", "social security"), before=r"\b(?:ssn|social security)\D{0,20}$"),
     _national("uk", _L + r"[A-Za-z] ?\d{2} ?\d{2} ?\d{2} ?[A-Da-d]" + _E),
     _national("fr", r"[12](?<![\w.+\-/]\d) ?\d{2} ?[01]\d ?(?:\d{2}|2[ABab]) ?\d{3} ?\d{3} ?\d{2}" + _E),
     _national("es", _D + r"\d{7}-?[A-Za-z]" + _E),
@@ -227,16 +226,19 @@ NATIONAL: Final = (
         "it",
         _L + r"[A-Za-z]{5}\d{2}[A-EHLMPR-Ta-ehlmpr-t]\d{2}[A-Za-z]\d{3}[A-Za-z]" + _E,
     ),
-    _national("br", _D + r"\d{2}\.\d{3}\.\d{3}-\d{2}" + _E),
-    _national("br", _D + r"\d{10}" + _E, before=r"\bcpf\D{0,20}$"),
+    _national("br", _D + r"\d{2}\.\d{3}\.\d{3}-\d{2}" + _E, needs=("-",)),
+    _national("br", _D + r"\d{10}" + _E, needs=("cpf",), before=r"\bcpf\D{0,20}$"),
     _national("de", _D + r"\d \d{3} \d{3} \d{3}" + _E),
-    _national("de", _D + r"\d{10}" + _E, before=r"(?:steuer|idnr|tax id)[^\d\n]{0,32}$"),
+    _national(
+        "de", _D + r"\d{10}" + _E, needs=("steuer", "idnr", "tax id"), before=r"(?:steuer|idnr|tax id)[^\d\n]{0,32}$"
+    ),
     _national(
         "nl",
         _D + r"(?:\d{8}|\d{3}\.\d{2}\.\d{3})" + _E,
+        needs=("bsn", "burgerservice", "sofi"),
         before=r"(?:\bbsn|burgerservice|sofi)[^\d\n]{0,24}$",
     ),
-    _national("pl", _D + r"\d{10}" + _E, before=r"\bpesel[^\d\n]{0,24}$"),
+    _national("pl", _D + r"\d{10}" + _E, needs=("pesel",), before=r"\bpesel[^\d\n]{0,24}$"),
 )
 IP: Final = (
     Pattern(
@@ -261,13 +263,26 @@ _PHONE_WORDS: Final = re.compile(
 _IN_GROUPS: Final = r"(?:[ .\-/]?(?:\d|\(\d{1,4}\)))"
 _NO_DATE: Final = r"(?!\d[/.\-]\d{1,2}[/.\-]\d{4}(?!\d))"  # after its first digit, 0
 PHONE: Final = (
-    Pattern(Kind.PHONE, re.compile(r"\+(?<![\w+]\+)[1-9]" + _IN_GROUPS + "{6,14}" + _E), _is_phone, sign=DIGITS),
-    Pattern(Kind.PHONE, re.compile(r"00(?<![\w.+\-/]00)[1-9]" + _IN_GROUPS + "{8,13}" + _E), _is_phone, sign=DIGITS),
+    Pattern(
+        Kind.PHONE,
+        re.compile(r"\+(?<![\w+]\+)[1-9]" + _IN_GROUPS + "{6,14}" + _E),
+        _is_phone,
+        sign=DIGITS,
+        needs=("+",),
+    ),
+    Pattern(
+        Kind.PHONE,
+        re.compile(r"00(?<![\w.+\-/]00)[1-9]" + _IN_GROUPS + "{8,13}" + _E),
+        _is_phone,
+        sign=DIGITS,
+        needs=("00",),
+    ),
     Pattern(
         Kind.PHONE,
         re.compile(r"\((?<![\w+(.-]\()\d{2,5}\)[ .\-/]?\d{2,5}(?:[ .\-/]?\d{2,5}){1,3}" + _E),
         _is_phone,
         sign=DIGITS,
+        needs=("(",),
     ),
     Pattern(Kind.PHONE, re.compile(r"[2-9](?<![\w.+\-/]\d)\d{2}([.\-])[2-9]\d{2}\1\d{4}" + _E), sign=DIGITS),
     Pattern(Kind.PHONE, re.compile(r"0(?<![\w.+\-/]0)[1-9](?:([ .\-])\d{2})(?:\1\d{2}){3}" + _E), sign=DIGITS),
