@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Self
 
@@ -101,6 +101,11 @@ class InboundCalls:
     body_bytes: int
     governor: RewriteGovernor | None = None
     guard: Guard | None = None
+    _reader: RequestReader = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Make what reads the calls."""
+        object.__setattr__(self, "_reader", RequestReader.of(self.settings, body_bytes=self.body_bytes))
 
     def format_of(self, path: str) -> ApiFormat | None:
         """Return the API of a POST to that path of the app, or None where it is no call."""
@@ -188,10 +193,6 @@ class InboundCalls:
     @property
     def _is_translated(self) -> bool:
         return self.settings.routing.cross_format
-
-    @property
-    def _reader(self) -> RequestReader:
-        return RequestReader.of(self.settings, body_bytes=self.body_bytes)
 
     def _passed(
         self,

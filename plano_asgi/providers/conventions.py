@@ -43,6 +43,7 @@ class Convention:
             them there. `{model}` stands for the model.
         region_variables: Environment variables that tell `region`, the likeliest first.
         project_variables: The same of `project`.
+        api_formats: Those of the APIs it serves that callers use too.
     """
 
     base_url: str | None = None
@@ -55,20 +56,20 @@ class Convention:
     paths: Mapping[ProviderFormat, str] = field(default_factory=dict)
     region_variables: tuple[str, ...] = ()
     project_variables: tuple[str, ...] = ()
+    api_formats: frozenset[ApiFormat] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Freeze the mapping."""
+        """Freeze the mapping, and tell which of its APIs callers use too."""
         object.__setattr__(self, "paths", MappingProxyType(dict(self.paths)))
+        of_callers = frozenset(
+            api_format for api_format in ApiFormat if ProviderFormat(api_format.value) in self.speaks
+        )
+        object.__setattr__(self, "api_formats", of_callers)
 
     @property
     def native_format(self) -> ProviderFormat:
         """The API in which it is asked where it does not speak the caller's."""
         return next(preferred for preferred in _PREFERRED if preferred in self.speaks)
-
-    @property
-    def api_formats(self) -> frozenset[ApiFormat]:
-        """Those of the APIs it serves that callers use too."""
-        return frozenset(api_format for api_format in ApiFormat if ProviderFormat(api_format.value) in self.speaks)
 
     @property
     def api_format(self) -> ApiFormat:
