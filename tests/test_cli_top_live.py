@@ -33,8 +33,9 @@ failover: {attempts: 1}
 """
 ROWS, COLUMNS = 40, 120
 IN_ITS_TERMINAL: Final = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, "-m", "plano_asgi", *sys.argv[1:]])
 """
 MARKUP: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
