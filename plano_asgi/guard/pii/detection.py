@@ -36,7 +36,7 @@ def find_personal(text: str, kinds: Collection[Kind] = EVERY_KIND) -> tuple[Find
     """
     everywhere = ((0, len(text)),)
     windows: dict[Sign | None, Sequence[Window]] = {None: everywhere}
-    lowered = in_lower_case(text)
+    lowered = _in_lower_case(text)
     taken = bytearray(len(text))
     found: list[Finding] = []
     for pattern in PATTERNS:
@@ -56,11 +56,9 @@ def find_personal(text: str, kinds: Collection[Kind] = EVERY_KIND) -> tuple[Find
     return tuple(sorted(found, key=lambda one: one.start))
 
 
-def in_lower_case(text: str) -> str | None:
+def _in_lower_case(text: str) -> str | None:
     """Return a text as patterns read it that ignore case; None where its letters stand elsewhere then."""
-    lowered = (
-        text.lower().replace("\u0131", "i").replace("\u017f", "s")
-    )  # to patterns, a dotless i is an i, a long s an s
+    lowered = text.lower().replace("\u0131", "i").replace("\u017f", "s")  # such patterns read these letters so
     return lowered if len(lowered) == len(text) else None
 
 

@@ -108,15 +108,18 @@ def _sign(*forms: tuple[str, str], reach: tuple[int, int] = (48, 48), in_lower_c
     return Sign(tuple((held, re.compile(form)) for held, form in forms), reach, in_lower_case)
 
 
-def _national(country: str, form: str, *, needs: tuple[str, ...] = (), before: str = "") -> Pattern:
+def _national(
+    country: str, form: str, *, needs: tuple[str, ...] = (), after: tuple[str, ...] = (), gap: str = ""
+) -> Pattern:
+    """Return a pattern of a country's numbers, which stand behind one of the words in `after`, if any, and a gap."""
     check = NATIONAL_CHECKS[country]
     return Pattern(
         Kind.NATIONAL_ID,
         re.compile(form),
         lambda text: check(_SEPARATORS.sub("", text)),
         sign=DIGITS,
-        before=re.compile(before, re.IGNORECASE) if before else None,
-        needs=needs,
+        before=re.compile(f"(?:{'|'.join(after)}){gap}$", re.IGNORECASE) if after else None,
+        needs=needs or tuple(word.removeprefix(r"\b") for word in after),
     )
 
 
@@ -217,7 +220,7 @@ IBAN: Final = Pattern(
 CARD: Final = Pattern(Kind.CARD, re.compile(_D + r"(?:[ -]?\d){12,18}" + _E), _is_card, sign=DIGITS)
 NATIONAL: Final = (
     _national("us", _D + r"\d{2}-\d{2}-\d{4}" + _E, needs=("-",)),
-    _national("us", _D + r"\d{8}" + _E, needs=("ssn", "social security"), before=r"\b(?:ssn|social security)\D{0,20}$"),
+    _national("us", _D + r"\d{8}" + _E, after=(r"\bssn", r"\bsocial security"), gap=r"\D{0,20}"),
     _national("uk", _L + r"[A-Za-z] ?\d{2} ?\d{2} ?\d{2} ?[A-Da-d]" + _E),
     _national("fr", r"[12](?<![\w.+\-/]\d) ?\d{2} ?[01]\d ?(?:\d{2}|2[ABab]) ?\d{3} ?\d{3} ?\d{2}" + _E),
     _national("es", _D + r"\d{7}-?[A-Za-z]" + _E),
@@ -227,18 +230,16 @@ NATIONAL: Final = (
         _L + r"[A-Za-z]{5}\d{2}[A-EHLMPR-Ta-ehlmpr-t]\d{2}[A-Za-z]\d{3}[A-Za-z]" + _E,
     ),
     _national("br", _D + r"\d{2}\.\d{3}\.\d{3}-\d{2}" + _E, needs=("-",)),
-    _national("br", _D + r"\d{10}" + _E, needs=("cpf",), before=r"\bcpf\D{0,20}$"),
+    _national("br", _D + r"\d{10}" + _E, after=(r"\bcpf",), gap=r"\D{0,20}"),
     _national("de", _D + r"\d \d{3} \d{3} \d{3}" + _E),
-    _national(
-        "de", _D + r"\d{10}" + _E, needs=("steuer", "idnr", "tax id"), before=r"(?:steuer|idnr|tax id)[^\d\n]{0,32}$"
-    ),
+    _national("de", _D + r"\d{10}" + _E, after=("steuer", "idnr", "tax id"), gap=r"[^\d\n]{0,32}"),
     _national(
         "nl",
         _D + r"(?:\d{8}|\d{3}\.\d{2}\.\d{3})" + _E,
-        needs=("bsn", "burgerservice", "sofi"),
-        before=r"(?:\bbsn|burgerservice|sofi)[^\d\n]{0,24}$",
+        after=(r"\bbsn", "burgerservice", "sofi"),
+        gap=r"[^\d\n]{0,24}",
     ),
-    _national("pl", _D + r"\d{10}" + _E, needs=("pesel",), before=r"\bpesel[^\d\n]{0,24}$"),
+    _national("pl", _D + r"\d{10}" + _E, after=(r"\bpesel",), gap=r"[^\d\n]{0,24}"),
 )
 IP: Final = (
     Pattern(
