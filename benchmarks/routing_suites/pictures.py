@@ -37,7 +37,9 @@ def draw_curves(
     plt = drawing()
     families = list(next(iter(next(iter(runs.values())).values()))["families"])
     rows = -(-len(families) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(3 * columns, 2.4 * rows), sharex=True, squeeze=False)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(3 * columns, 2.4 * rows), sharex=True, squeeze=False, layout="constrained"
+    )
     for family, axes in zip(families, grid.flat, strict=False):
         for number, (name, run) in enumerate(runs.items()):
             for figure_of, style in (("accuracy", "-"), ("accuracy_with_a_threshold_in_hindsight", ":")):
@@ -68,5 +70,6 @@ def drawing() -> ModuleType:
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    figure.tight_layout()
+    if figure.get_layout_engine() is None:
+        figure.tight_layout()
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
