@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from signal import SIGINT, SIGTERM
 from threading import Thread
@@ -41,6 +42,15 @@ from plano_asgi.lab.export.precision import Precision
 from plano_asgi.lab.export.weights import RandomWeights
 from plano_asgi.lab.train.held_out import held_out
 from plano_asgi.settings import Settings, load_settings
+
+
+def pytest_configure() -> None:
+    """Let no timing gate a property test; some environments have no hypothesis, and run none."""
+    if find_spec("hypothesis"):
+        import hypothesis  # noqa: PLC0415 - as said
+
+        hypothesis.settings.register_profile("untimed", deadline=None)
+        hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
