@@ -62,12 +62,15 @@ def unconfigured_logging() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def settings_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Settings]:
-    """Return what makes settings of a YAML text, with an empty environment."""
+    """Return what makes settings of a YAML text; where that says nothing of a classifier, the usual one has patience.
+
+    Its own deadline is of milliseconds, which a busy machine may miss in a test that is not about that.
+    """
 
     def load(text: str) -> Settings:
         path = tmp_path_factory.mktemp("settings") / "plano.yaml"
         path.write_text(text, encoding="utf-8")
-        return load_settings(path, environ={})
+        return load_settings(path, environ={} if "classifier" in text else {"PLANO_CLASSIFIER__DEADLINE_MS": "5000"})
 
     return load
 
