@@ -24,14 +24,15 @@ def place_of(call: LLMCall, turn: Turn, *, secret: bytes) -> Place | None:
     if told is None and not (turn.said and turn.said[0].strip()):
         return None
     kind = "client" if call.affinity else "provider" if told else "implicit"
-    first, before, whole = _spoken(turn.said, secret)
-    key = _hasher((call.tenant or "", kind, told or first), secret).hexdigest()
+    keyed = _keyed(secret)
+    first, before, whole = _spoken(turn.said, keyed)
+    key = _digest((call.tenant or "", kind, told or first), keyed)
     return Place(
         key=key,
         id=call.affinity or f"implicit:{key}",
         is_explicit=told is not None,
-        system=_hasher([said.text for said in call.conversation if said.role is Role.SYSTEM], secret).hexdigest(),
-        tools=_hasher(call.tools, secret).hexdigest() if call.tools else "",
+        system=_digest([said.text for said in call.conversation if said.role is Role.SYSTEM], keyed),
+        tools=_digest(call.tools, keyed) if call.tools else "",
         turn=whole,
         before=before,
         is_continued=call.previous_response is not None,
@@ -39,25 +40,28 @@ def place_of(call: LLMCall, turn: Turn, *, secret: bytes) -> Place | None:
     )
 
 
-def _spoken(said: Sequence[str], secret: bytes) -> tuple[str, str, str]:
+def _spoken(said: Sequence[str], keyed: blake2b) -> tuple[str, str, str]:
     """Return digests of what a user said first, of all but what was said last, and of all; empty of nothing."""
     if not said:
         return "", "", ""
-    hasher = _hasher(said[:1], secret)
+    hasher = keyed.copy()
+    hasher.update(_measured(said[0]))
     first = before = hasher.hexdigest()
     if len(said) == 1:
         return first, "", first
-    if between := said[1:-1]:
-        _add(hasher, between)
+    for text in said[1:-1]:
+        hasher.update(_measured(text))
+    if len(said) > 2:  # noqa: PLR2004 - the first is not all but the last
         before = hasher.hexdigest()
-    _add(hasher, said[-1:])
+    hasher.update(_measured(said[-1]))
     return first, before, hasher.hexdigest()
 
 
-def _hasher(texts: Iterable[str], secret: bytes) -> blake2b:
-    hasher = _keyed(secret).copy()
-    _add(hasher, texts)
-    return hasher
+def _digest(texts: Iterable[str], keyed: blake2b) -> str:
+    hasher = keyed.copy()
+    for text in texts:
+        hasher.update(_measured(text))
+    return hasher.hexdigest()
 
 
 @lru_cache(maxsize=8)
@@ -65,7 +69,6 @@ def _keyed(secret: bytes) -> blake2b:
     return blake2b(digest_size=16, key=secret, person=b"plano-session")
 
 
-def _add(hasher: blake2b, texts: Iterable[str]) -> None:
-    """Hash texts so that no other texts are the same: each after its length."""
-    for text in texts:
-        hasher.update(f"{len(text)}:{text}".encode("utf-8", "surrogatepass"))
+def _measured(text: str) -> bytes:
+    """Return a text after its length, so that no other texts in a row are hashed as the same bytes."""
+    return f"{len(text)}:{text}".encode("utf-8", "surrogatepass")
