@@ -37,6 +37,8 @@ from plano_asgi.tokens.loading import load_file
 from plano_asgi.wire import read_document
 from plano_asgi.wire.usage import Usage
 
+Step = Callable[[], Awaitable[None]]
+
 IN_MEMORY_US: Final = 30.0
 BEYOND_A_ROUND_TRIP_US: Final = 50.0
 MODEL: Final = "openai/gpt-4o"
@@ -87,15 +89,15 @@ async def _in_redis(effort: Effort, url: str) -> Figures:
     async def round_trip() -> None:
         await server.arun(NOTHING, ["benchmark:a", "benchmark:b"], "0" * 100)
 
-    pairs = list(zip(await _timed(round_trip, effort), await _timed(reserve, effort), strict=True))
+    bare, ours = await _timed_in_turn(round_trip, reserve, effort=effort)
     await server.aclose()
     return {
         "counters": "Redis",
-        "round_trip_us": round(median(bare for bare, _ in pairs), 1),
-        "quiet_round_trip_us": quietly([bare for bare, _ in pairs]),
-        "added_us": interval([ours for _, ours in pairs]),
-        "quiet_us": quietly([ours for _, ours in pairs]),
-        "limit_us": round(median(bare for bare, _ in pairs) + BEYOND_A_ROUND_TRIP_US, 1),
+        "round_trip_us": round(median(bare), 1),
+        "quiet_round_trip_us": quietly(bare),
+        "added_us": interval(ours),
+        "quiet_us": quietly(ours),
+        "limit_us": round(median(bare) + BEYOND_A_ROUND_TRIP_US, 1),
     }
 
 
@@ -110,7 +112,7 @@ def _governor(counters: Counters, tokens: TokenCounter) -> Governor:
     )
 
 
-def _call(counters: Counters, tokens: TokenCounter) -> Callable[[], Awaitable[None]]:
+def _call(counters: Counters, tokens: TokenCounter) -> Step:
     governor, document = _governor(counters, tokens), read_document(body_of(0))
 
     async def call() -> None:
@@ -121,14 +123,21 @@ def _call(counters: Counters, tokens: TokenCounter) -> Callable[[], Awaitable[No
     return call
 
 
-async def _timed(step: Callable[[], Awaitable[None]], effort: Effort) -> Sequence[float]:
+async def _timed(step: Step, effort: Effort) -> Sequence[float]:
     """Return the microseconds of each time; the first tenth, which warms up, is left out."""
-    took = []
+    (took,) = await _timed_in_turn(step, effort=effort)
+    return took
+
+
+async def _timed_in_turn(*steps: Step, effort: Effort) -> Sequence[Sequence[float]]:
+    """Return the microseconds of each time of each step, one after the other; the first tenth of each is left out."""
+    took: Sequence[list[float]] = [[] for _ in steps]
     for _ in range(effort.rounds * effort.pairs):
-        started = perf_counter()
-        await step()
-        took.append((perf_counter() - started) * 1e6)
-    return took[len(took) // 10 :]
+        for step, times in zip(steps, took, strict=True):
+            started = perf_counter()
+            await step()
+            times.append((perf_counter() - started) * 1e6)
+    return [times[len(times) // 10 :] for times in took]
 
 
 @contextmanager
