@@ -1,7 +1,8 @@
 """Counters in Redis, shared by all processes: each question is one script, by the server's own clock.
 
 A counter is a hash, from slot to what was taken in it, and beside it a sorted set of what is only held, by the moment
-at which it is given back. Both leave with the window.
+at which it is given back. Both leave with the window. The answer is a line of numbers, since a client reads a line in
+one step, and a string of another kind in two.
 """
 
 import os
@@ -95,7 +96,7 @@ if fits then
     end
   end
 end
-return (fits and '1 ' or '0 ') .. table.concat(answers, ' ')
+return redis.status_reply((fits and '1 ' or '0 ') .. table.concat(answers, ' '))
 """
 )
 
